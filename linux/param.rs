@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Module parameters of any type, readable in sysfs.
+//!
+//! The `params` of the `module!` macro are integers that sysfs does not show. The ones here are of
+//! any type that implements [`Param`], and show their effective values in
+//! `/sys/module/<module>/parameters/`.
+//!
+//! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
+
+use super::{
+    bindings,
+    str, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    sync::atomic::{
+        AtomicI32,
+        AtomicU64,
+        Ordering, //
+    },
+};
+use kernel::{
+    error::{
+        code::*,
+        from_result,
+        Result, //
+    },
+    fmt::{
+        self,
+        Write, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    str::{
+        parse_int::ParseInt,
+        BStr,
+        Formatter, //
+    },
+    sync::SetOnce, //
+};
+
+/// The type of a module parameter.
+///
+/// The kernel calls both functions with the module's parameter lock held.
+pub trait Param: Sync {
+    /// Sets the parameter to `arg`, at load or through sysfs.
+    fn set(&'static self, arg: &[u8], lock: &mut ParamLock) -> Result;
+
+    /// Writes the value for sysfs.
+    fn show(&self, f: &mut dyn Write) -> fmt::Result;
+}
+
+/// A number of bytes: decimal, `0x` or octal, with an optional `k`, `M` or `G` (also `ki`, `Mi`,
+/// `Gi`), all of them powers of 1024.
+pub struct Size(AtomicU64);
+
+impl Size {
+    /// A parameter with this default.
+    pub const fn new(default: u64) -> Self {
+        Self(AtomicU64::new(default))
+    }
+
+    /// The value in bytes.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the value that sysfs shows.
+    pub fn set_effective(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Parses a size. Fails if there is anything else, or if the size exceeds 64 bits.
+    pub fn parse(arg: &[u8]) -> Result<u64> {
+        let digits = arg.strip_suffix(b"i").unwrap_or(arg);
+        let (digits, unit) = match digits {
+            [digits @ .., b'k' | b'K'] => (digits, 1u64 << 10),
+            [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
+            [digits @ .., b'g' | b'G'] => (digits, 1 << 30),
+            // An "i" alone is no unit.
+            _ => (arg, 1),
+        };
+        parse_digits(digits)?.checked_mul(unit).ok_or(ERANGE)
+    }
+}
+
+impl Param for Size {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+        self.set_effective(Self::parse(arg)?);
+        Ok(())
+    }
+
+    fn show(&self, f: &mut dyn Write) -> fmt::Result {
+        f.write_fmt(fmt!("{}", self.value()))
+    }
+}
+
+/// A signed integer: decimal, `0x` or octal.
+pub struct Int(AtomicI32);
+
+impl Int {
+    /// A parameter with this default.
+    pub const fn new(default: i32) -> Self {
+        Self(AtomicI32::new(default))
+    }
+
+    /// The value.
+    pub fn value(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the value that sysfs shows.
+    pub fn set_effective(&self, value: i32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+impl Param for Int {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+        // `ParseInt` for signed integers brings overflow checks that may panic.
+        let (sign, digits) = match arg {
+            [b'-', digits @ ..] => (-1, digits),
+            digits => (1, digits),
+        };
+        let magnitude = i32::try_from(parse_digits(digits)?)?;
+        self.set_effective(magnitude.wrapping_mul(sign));
+        Ok(())
+    }
+
+    fn show(&self, f: &mut dyn Write) -> fmt::Result {
+        f.write_fmt(fmt!("{}", self.value()))
+    }
+}
+
+/// A string of up to 63 characters, set at most once.
+pub struct Text(SetOnce<[u8; Self::SIZE]>);
+
+impl Text {
+    const SIZE: usize = 64;
+
+    /// A parameter that is not set.
+    pub const fn unset() -> Self {
+        Self(SetOnce::new())
+    }
+
+    /// The string, if one was given.
+    pub fn value(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(self.0.as_ref()?).ok()
+    }
+}
+
+impl Param for Text {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+        let mut text = [0; Self::SIZE];
+        if arg.len() >= text.len() {
+            return Err(ENAMETOOLONG);
+        }
+        for (to, from) in text.iter_mut().zip(arg) {
+            *to = *from;
+        }
+        self.0.populate(text).then_some(()).ok_or(EEXIST)
+    }
+
+    fn show(&self, f: &mut dyn Write) -> fmt::Result {
+        f.write_fmt(fmt!("{}", self.value().unwrap_or_default()))
+    }
+}
+
+/// Parses an unsigned number: decimal, `0x` or octal.
+fn parse_digits(digits: &[u8]) -> Result<u64> {
+    // `ParseInt` accepts a sign.
+    if !digits.first().is_some_and(u8::is_ascii_digit) {
+        return Err(EINVAL);
+    }
+    u64::from_str(BStr::from_bytes(digits))
+}
+
+/// Proof that the module's parameter lock is held.
+///
+/// # Invariants
+///
+/// While a value of this type can be used, its thread holds the lock. There is only one at a time.
+pub struct ParamLock(PhantomData<*mut ()>);
+
+impl ParamLock {
+    /// Takes the lock; waits for it. Not for use in [`Param::set`], which is called with it held.
+    pub fn take() -> ParamLockGuard {
+        // SAFETY: `__this_module` is this module, alive while its code runs.
+        unsafe { bindings::kernel_param_lock((&raw const bindings::__this_module).cast_mut()) };
+        // INVARIANT: The lock was just taken.
+        ParamLockGuard(ParamLock(PhantomData))
+    }
+}
+
+/// Holds the module's parameter lock; dropping it releases the lock.
+pub struct ParamLockGuard(ParamLock);
+
+impl Deref for ParamLockGuard {
+    type Target = ParamLock;
+
+    fn deref(&self) -> &ParamLock {
+        &self.0
+    }
+}
+
+impl DerefMut for ParamLockGuard {
+    fn deref_mut(&mut self) -> &mut ParamLock {
+        &mut self.0
+    }
+}
+
+impl Drop for ParamLockGuard {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant of `ParamLock` the lock is held.
+        unsafe { bindings::kernel_param_unlock((&raw const bindings::__this_module).cast_mut()) };
+    }
+}
+
+/// A static value guarded by the module's parameter lock.
+///
+/// Unlike a mutex of the module's own, that lock exists before `init` runs, when parameters are
+/// already being set.
+pub struct Locked<T>(UnsafeCell<T>);
+
+// SAFETY: The value is only accessed with the module's parameter lock held, by one thread at a time.
+unsafe impl<T: Send> Sync for Locked<T> {}
+
+impl<T> Locked<T> {
+    /// Creates the value.
+    pub const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Accesses the value.
+    pub fn access<'a>(&'static self, _lock: &'a mut ParamLock) -> &'a mut T {
+        // SAFETY: `_lock` proves that this thread holds the lock, and is borrowed for as long as the
+        // value is.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+/// A `struct kernel_param` in the section where the kernel looks for them.
+#[doc(hidden)]
+#[repr(transparent)]
+pub struct KernelParam(bindings::kernel_param);
+
+// SAFETY: The kernel serialises its accesses, and Rust code makes none.
+unsafe impl Sync for KernelParam {}
+
+impl KernelParam {
+    /// Describes the parameter `param` for the kernel.
+    ///
+    /// `flags`: `KERNEL_PARAM_FL_*`. `perm`: the mode of the file in sysfs, 0 for none.
+    pub const fn new<T: Param + 'static>(
+        name: &'static CStr,
+        param: &'static T,
+        perm: u16,
+        flags: u8,
+    ) -> Self {
+        Self(bindings::kernel_param {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            #[cfg(MODULE)]
+            mod_: (&raw const bindings::__this_module).cast_mut(),
+            #[cfg(not(MODULE))]
+            mod_: core::ptr::null_mut(),
+            ops: ParamVTable::<T>::OPS,
+            perm,
+            level: -1,
+            flags,
+            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 {
+                arg: core::ptr::from_ref(param).cast_mut().cast(),
+            },
+        })
+    }
+}
+
+/// The C side's way into a [`Param`].
+struct ParamVTable<T>(PhantomData<T>);
+
+impl<T: Param + 'static> ParamVTable<T> {
+    const OPS: &'static bindings::kernel_param_ops = &bindings::kernel_param_ops {
+        flags: 0,
+        set: Some(Self::set),
+        get: Some(Self::get),
+        free: None,
+    };
+
+    /// # Safety
+    ///
+    /// `kp` must come from [`KernelParam::new`] with this `T`.
+    unsafe fn param(kp: *const bindings::kernel_param) -> &'static T {
+        // SAFETY: By the requirements `arg` was made from a `&'static T`.
+        unsafe { &*(*kp).__bindgen_anon_1.arg.cast::<T>() }
+    }
+
+    /// # Safety
+    ///
+    /// `kp` must come from [`KernelParam::new`] with this `T`, `val` must be NULL or a valid string,
+    /// and the module's parameter lock must be held.
+    unsafe extern "C" fn set(val: *const c_char, kp: *const bindings::kernel_param) -> c_int {
+        if val.is_null() {
+            return EINVAL.to_errno();
+        }
+        // SAFETY: By the function's requirements.
+        let (param, arg) = unsafe { (Self::param(kp), str::bytes(val)) };
+        // What `echo` writes to sysfs ends in a newline.
+        let arg = arg.strip_suffix(b"\n").unwrap_or(arg);
+        // INVARIANT: The caller holds the lock during the call.
+        let mut lock = ParamLock(PhantomData);
+        from_result(|| param.set(arg, &mut lock).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// `kp` must come from [`KernelParam::new`] with this `T`, and `buffer` must be a page.
+    unsafe extern "C" fn get(buffer: *mut c_char, kp: *const bindings::kernel_param) -> c_int {
+        // SAFETY: By the function's requirements. sysfs hands out initialised pages.
+        let (param, page) = unsafe {
+            (
+                Self::param(kp),
+                core::slice::from_raw_parts_mut(buffer.cast::<u8>(), PAGE_SIZE),
+            )
+        };
+        let mut f = Formatter::new(page);
+        match param.show(&mut f).and_then(|()| f.write_str("\n")) {
+            Ok(()) => f.bytes_written() as c_int,
+            Err(_) => EINVAL.to_errno(),
+        }
+    }
+}
+
+/// Copies a string into an array, for the strings in `.modinfo`.
+#[doc(hidden)]
+pub const fn to_array<const N: usize>(text: &str) -> [u8; N] {
+    match text.as_bytes().first_chunk() {
+        Some(bytes) => *bytes,
+        None => [0; N],
+    }
+}
+
+/// Makes a C string of one that ends in NUL, for the names of parameters.
+#[doc(hidden)]
+pub const fn to_c_str(text: &'static str) -> &'static CStr {
+    match CStr::from_bytes_with_nul(text.as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"",
+    }
+}
+
+/// What stands before the names of a module's parameters: its own name, if it is built in.
+#[doc(hidden)]
+#[cfg(MODULE)]
+#[macro_export]
+macro_rules! builtin_prefix {
+    ($module:literal) => {
+        ""
+    };
+}
+
+/// What stands before the names of a module's parameters: its own name, if it is built in.
+#[doc(hidden)]
+#[cfg(not(MODULE))]
+#[macro_export]
+macro_rules! builtin_prefix {
+    ($module:literal) => {
+        concat!($module, ".")
+    };
+}
+
+/// Declares module parameters.
+///
+/// For each one: its name, type and first value, the mode of its file in sysfs, `KERNEL_PARAM_FL_*`
+/// flags, and what `modinfo` says of it.
+#[macro_export]
+macro_rules! module_params {
+    ($module:literal: $(
+        $(#[$doc:meta])*
+        $name:ident: $type:ty = $value:expr, $perm:literal, $flags:expr, $parmtype:literal, $desc:literal;
+    )*) => {$(
+        $(#[$doc])*
+        #[allow(non_upper_case_globals)]
+        pub(crate) static $name: $type = $value;
+
+        const _: () = {
+            use $crate::linux::param::{
+                to_array,
+                to_c_str,
+                KernelParam, //
+            };
+
+            #[link_section = "__param"]
+            #[used(compiler)]
+            static PARAM: KernelParam = KernelParam::new(
+                to_c_str(concat!($crate::builtin_prefix!($module), stringify!($name), "\0")),
+                &$name,
+                $perm,
+                $flags,
+            );
+
+            const PARM: &str = concat!(
+                $crate::builtin_prefix!($module),
+                "parm=",
+                stringify!($name),
+                ":",
+                $desc,
+                "\0"
+            );
+            #[link_section = ".modinfo"]
+            #[used(compiler)]
+            static PARM_INFO: [u8; PARM.len()] = to_array(PARM);
+
+            const PARMTYPE: &str = concat!(
+                $crate::builtin_prefix!($module),
+                "parmtype=",
+                stringify!($name),
+                ":",
+                $parmtype,
+                "\0"
+            );
+            #[link_section = ".modinfo"]
+            #[used(compiler)]
+            static PARMTYPE_INFO: [u8; PARMTYPE.len()] = to_array(PARMTYPE);
+        };
+    )*};
+}

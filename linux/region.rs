@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reserved physical memory: checks, claim and mapping.
+//!
+//! A [`Region`] is a range of physical memory that was found to belong to nobody else. Mapped, it is
+//! a [`Mapping`], which copies bytes in and out with bounds checks and can be used in any context.
+//!
+//! C headers: [`include/linux/io.h`](srctree/include/linux/io.h),
+//! [`include/linux/ioport.h`](srctree/include/linux/ioport.h)
+
+use super::bindings;
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    fmt,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// Why a range of memory is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The length is zero.
+    Empty,
+    /// The range does not start at a page boundary.
+    Misaligned,
+    /// The range ends beyond what this CPU can address.
+    Unaddressable,
+    /// The kernel uses (part of) the range as its own memory.
+    SystemRam,
+    /// (Part of) the range is neither reserved memory nor free: a device's, or the firmware's.
+    NotReserved,
+    /// Another driver has claimed (part of) the range.
+    Claimed,
+    /// No memory answers at the range.
+    NoMemory,
+    /// The kernel could not map the range.
+    NotMapped,
+    /// No `reserve_mem=` region has that name.
+    UnknownName,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "the size is zero",
+            Self::Misaligned => "the address is not a multiple of the page size",
+            Self::Unaddressable => "the range ends beyond the addressable memory",
+            Self::SystemRam => {
+                "the range is memory that the kernel uses; reserve it at boot with memmap= or reserve_mem="
+            }
+            Self::NotReserved => {
+                "the range is not wholly reserved memory, see /proc/iomem; reserve it at boot with memmap="
+            }
+            Self::Claimed => "the range is claimed by another driver, see /proc/iomem",
+            Self::NoMemory => "no memory answers there: it reads as all ones",
+            Self::NotMapped => "the kernel cannot map the range, see the lines above",
+            Self::UnknownName => "no reserve_mem= region of that name, see the kernel command line",
+        })
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Claimed => EBUSY,
+            Refusal::UnknownName => ENOENT,
+            Refusal::NotMapped => ENOMEM,
+            Refusal::NoMemory => ENXIO,
+            _ => EINVAL,
+        }
+    }
+}
+
+/// How the CPU's caches treat a mapping. The numbers are those of ramoops' parameter `mem_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemType {
+    /// Writes are combined, nothing is cached (0).
+    WriteCombined,
+    /// Nothing is combined or cached (1).
+    Unbuffered,
+    /// Ordinary write-back caching (2).
+    Cached,
+}
+
+impl MemType {
+    /// Returns the type of that number.
+    pub fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::WriteCombined),
+            1 => Some(Self::Unbuffered),
+            2 => Some(Self::Cached),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of the type.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::WriteCombined => 0,
+            Self::Unbuffered => 1,
+            Self::Cached => 2,
+        }
+    }
+}
+
+/// A range of physical memory that passed the checks.
+///
+/// # Invariants
+///
+/// The range is not empty, starts at a page boundary and does not wrap. It is either disjoint from
+/// System RAM (`ram` is false), or a `reserve_mem=` region, which the kernel never allocates from
+/// (`ram` is true).
+pub struct Region {
+    start: u64,
+    len: usize,
+    ram: bool,
+    /// Nothing at all is known of the range, as with memory cut off by `mem=`.
+    uncharted: bool,
+}
+
+impl Region {
+    /// Checks a range given by its physical address.
+    pub fn at(start: u64, len: u64) -> Result<Self, Refusal> {
+        if len == 0 {
+            return Err(Refusal::Empty);
+        }
+        if start % PAGE_SIZE as u64 != 0 {
+            return Err(Refusal::Misaligned);
+        }
+        let end = start.checked_add(len).ok_or(Refusal::Unaddressable)?;
+        let size = usize::try_from(len).map_err(|_| Refusal::Unaddressable)?;
+        if isize::try_from(size).is_err() {
+            return Err(Refusal::Unaddressable);
+        }
+        // SAFETY: `iomem_resource` exists as long as the kernel runs and its end is constant after
+        // boot.
+        if end.wrapping_sub(1) > unsafe { bindings::iomem_resource.end } {
+            return Err(Refusal::Unaddressable);
+        }
+        if !disjoint(start, size, bindings::IORESOURCE_SYSTEM_RAM) {
+            return Err(Refusal::SystemRam);
+        }
+
+        let uncharted = disjoint(start, size, bindings::IORESOURCE_MEM);
+        // On x86, E820 says of each range what it is. Elsewhere reserved memory has no type of its
+        // own, so that the checks end here.
+        if cfg!(CONFIG_X86) && !uncharted && !reserved(start, size) {
+            return Err(Refusal::NotReserved);
+        }
+        // INVARIANT: Just checked.
+        Ok(Self {
+            start,
+            len: size,
+            ram: false,
+            uncharted,
+        })
+    }
+
+    /// Looks up a region that was reserved at boot by `reserve_mem=<size>:<align>:<name>`.
+    pub fn named(name: &CStr) -> Result<Self, Refusal> {
+        let mut start: bindings::phys_addr_t = 0;
+        let mut size: bindings::phys_addr_t = 0;
+        // SAFETY: `name` is a valid string, and the other two point to live local variables.
+        let found = unsafe {
+            bindings::reserve_mem_find_by_name(name.as_char_ptr(), &mut start, &mut size)
+        };
+        if found == 0 {
+            return Err(Refusal::UnknownName);
+        }
+        let len = usize::try_from(size).map_err(|_| Refusal::Unaddressable)?;
+        if len == 0 {
+            return Err(Refusal::Empty);
+        }
+        if start % PAGE_SIZE as u64 != 0 {
+            return Err(Refusal::Misaligned);
+        }
+        // INVARIANT: memblock hands out ranges of RAM that do not wrap, and what `reserve_mem=` took
+        // stays out of the page allocator.
+        Ok(Self {
+            start,
+            len,
+            ram: true,
+            uncharted: false,
+        })
+    }
+
+    /// The first `len` bytes of the region.
+    pub fn truncate(self, len: u64) -> Result<Self, Refusal> {
+        match usize::try_from(len) {
+            Ok(0) => Err(Refusal::Empty),
+            // INVARIANT: Not empty, and no longer than before.
+            Ok(len) if len <= self.len => Ok(Self { len, ..self }),
+            _ => Err(Refusal::NotReserved),
+        }
+    }
+
+    /// The physical address.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Maps the region for shared use: others may map it as well.
+    ///
+    /// A `reserve_mem=` region is RAM that the kernel has mapped write-back already, so that it is
+    /// always mapped as [`MemType::Cached`].
+    pub fn map(self, mem_type: MemType) -> Result<Mapping, Refusal> {
+        Mapping::new(self, None, mem_type)
+    }
+
+    /// Claims the region under `name`, as seen in `/proc/iomem`, and maps it.
+    ///
+    /// A `reserve_mem=` region is inside System RAM and stays unclaimed: the kernel offers no claim
+    /// for it.
+    pub fn claim_and_map(self, name: &'static CStr, mem_type: MemType) -> Result<Mapping, Refusal> {
+        let claim = if self.ram {
+            None
+        } else {
+            Some(Claim::new(&self, name)?)
+        };
+        Mapping::new(self, claim, mem_type)
+    }
+}
+
+/// How the range lies to the resources with these flags and this descriptor: one of the `REGION_*`.
+fn intersects(start: u64, len: usize, flags: u32, desc: u32) -> u32 {
+    // SAFETY: Reads the resource tree under its own lock; any arguments are fine.
+    unsafe { bindings::region_intersects(start, len, flags as c_ulong, desc as c_ulong) as u32 }
+}
+
+/// Whether no such resource overlaps the range.
+fn disjoint(start: u64, len: usize, flags: u32) -> bool {
+    intersects(start, len, flags, bindings::IORES_DESC_NONE) == bindings::REGION_DISJOINT
+}
+
+/// Whether the range lies wholly within memory that boot or firmware set aside.
+fn reserved(start: u64, len: usize) -> bool {
+    [
+        bindings::IORES_DESC_RESERVED,
+        bindings::IORES_DESC_SOFT_RESERVED,
+        bindings::IORES_DESC_PERSISTENT_MEMORY_LEGACY,
+        bindings::IORES_DESC_PERSISTENT_MEMORY,
+    ]
+    .iter()
+    .any(|desc| {
+        intersects(start, len, bindings::IORESOURCE_MEM, *desc) == bindings::REGION_INTERSECTS
+    })
+}
+
+/// A claim on a range of physical memory.
+///
+/// # Invariants
+///
+/// The range was claimed by `request_mem_region` and is released once, on drop.
+struct Claim {
+    start: u64,
+    len: usize,
+}
+
+impl Claim {
+    fn new(region: &Region, name: &'static CStr) -> Result<Self, Refusal> {
+        // SAFETY: `name` lives as long as this module, and the claim ends before it (in `Drop`).
+        let resource = unsafe {
+            bindings::request_mem_region(region.start, region.len as u64, name.as_char_ptr())
+        };
+        if resource.is_null() {
+            return Err(Refusal::Claimed);
+        }
+        // INVARIANT: The request succeeded.
+        Ok(Self {
+            start: region.start,
+            len: region.len,
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant, the range is claimed by us.
+        unsafe { bindings::release_mem_region(self.start, self.len as u64) };
+    }
+}
+
+/// Mapped physical memory.
+///
+/// Its contents may change at any time (other mappings, other CPUs, a failing memory), so that they
+/// are only ever copied, never borrowed. All copies are bounds-checked, take no lock and can be used
+/// in any context.
+///
+/// # Invariants
+///
+/// `addr` is the start of a mapping of `len` bytes that is valid for reads and writes until it is
+/// unmapped, once, on drop.
+pub struct Mapping {
+    addr: NonNull<u8>,
+    start: u64,
+    len: usize,
+    mem_type: MemType,
+    _claim: Option<Claim>,
+}
+
+// SAFETY: A mapping belongs to no thread, and unmapping may be done by any.
+unsafe impl Send for Mapping {}
+// SAFETY: Concurrent copies through `&self` are done by the kernel's I/O copies (volatile, as for a
+// device's memory), and no reference to the contents is ever made.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(region: Region, claim: Option<Claim>, mem_type: MemType) -> Result<Self, Refusal> {
+        let mem_type = if region.ram {
+            MemType::Cached
+        } else {
+            mem_type
+        };
+        // SAFETY: By the type invariant of `Region` the range may be mapped: it is not the kernel's
+        // own memory, or it is set aside for this use and mapped with the type that RAM has.
+        let addr = unsafe {
+            match mem_type {
+                MemType::WriteCombined => {
+                    bindings::memremap(region.start, region.len, bindings::MEMREMAP_WC as c_ulong)
+                }
+                // `memremap` has no such type.
+                MemType::Unbuffered => bindings::ioremap(region.start, region.len),
+                MemType::Cached => {
+                    bindings::memremap(region.start, region.len, bindings::MEMREMAP_WB as c_ulong)
+                }
+            }
+        };
+        let addr = NonNull::new(addr.cast::<u8>()).ok_or(Refusal::NotMapped)?;
+        // INVARIANT: The whole region is mapped at `addr`.
+        let mapping = Self {
+            addr,
+            start: region.start,
+            len: region.len,
+            mem_type,
+            _claim: claim,
+        };
+        if region.uncharted && mapping.reads_as_ones() {
+            return Err(Refusal::NoMemory);
+        }
+        Ok(mapping)
+    }
+
+    /// Whether the first and the last bytes are all ones, as a bus answers where there is no memory.
+    fn reads_as_ones(&self) -> bool {
+        let all_ones = |offset: usize| {
+            let mut bytes = [0u8; 64];
+            self.read(offset, &mut bytes) && bytes.iter().all(|byte| *byte == 0xff)
+        };
+        all_ones(0) && all_ones(self.len.saturating_sub(64))
+    }
+
+    /// The physical address.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How the CPU's caches treat the mapping.
+    pub fn mem_type(&self) -> MemType {
+        self.mem_type
+    }
+
+    /// The address of a range, if the mapping contains it whole.
+    fn range(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(len)?;
+        if end > self.len {
+            return None;
+        }
+        // SAFETY: By the type invariant `offset <= len` is inside the mapping or just behind it.
+        Some(unsafe { self.addr.add(offset) })
+    }
+
+    /// Copies bytes out. Returns `false`, and copies nothing, if the range leaves the mapping.
+    pub fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        // SAFETY: Initialised bytes may be seen as maybe-uninitialised ones, and `read_uninit` only
+        // ever stores initialised bytes.
+        let buf = unsafe { &mut *(core::ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
+        self.read_uninit(offset, buf)
+    }
+
+    /// As [`Self::read`], into a buffer that need not be initialised. If `true` is returned, it is.
+    pub fn read_uninit(&self, offset: usize, buf: &mut [MaybeUninit<u8>]) -> bool {
+        let Some(src) = self.range(offset, buf.len()) else {
+            return false;
+        };
+        // SAFETY: `src` is valid for reads of `buf.len()` bytes, and `buf` for writes.
+        unsafe {
+            bindings::memcpy_fromio(buf.as_mut_ptr().cast(), src.as_ptr().cast(), buf.len());
+        }
+        true
+    }
+
+    /// Copies bytes in. Returns `false`, and copies nothing, if the range leaves the mapping.
+    pub fn write(&self, offset: usize, data: &[u8]) -> bool {
+        let Some(dst) = self.range(offset, data.len()) else {
+            return false;
+        };
+        // SAFETY: `dst` is valid for writes of `data.len()` bytes, and `data` for reads.
+        unsafe {
+            bindings::memcpy_toio(dst.as_ptr().cast(), data.as_ptr().cast(), data.len());
+        }
+        true
+    }
+
+    /// Sets a range to one byte value. Returns `false`, and writes nothing, if the range leaves the
+    /// mapping.
+    pub fn fill(&self, offset: usize, len: usize, byte: u8) -> bool {
+        if self.range(offset, len).is_none() {
+            return false;
+        }
+        let block = [byte; 256];
+        let mut done = 0;
+        while let Some(data) = block.get(..len.saturating_sub(done).min(block.len())) {
+            if data.is_empty() {
+                break;
+            }
+            self.write(offset.wrapping_add(done), data);
+            done = done.wrapping_add(data.len());
+        }
+        true
+    }
+
+    /// Makes everything written to the range so far reach the RAM before anything written later.
+    ///
+    /// Cached lines of the range are written back, and combined writes are flushed.
+    pub fn barrier(&self, offset: usize, len: usize) {
+        #[cfg(CONFIG_ARCH_HAS_PMEM_API)]
+        if self.mem_type == MemType::Cached {
+            if let Some(addr) = self.range(offset, len) {
+                // SAFETY: The range is mapped, by the type invariant.
+                unsafe { bindings::arch_wb_cache_pmem(addr.as_ptr().cast(), len) };
+            }
+        }
+        #[cfg(not(CONFIG_ARCH_HAS_PMEM_API))]
+        let _ = (offset, len);
+        // SAFETY: A barrier has no requirements.
+        unsafe { bindings::wmb() };
+    }
+
+    /// The virtual and physical address of a range, for `mtd_point()`.
+    pub fn addresses(&self, offset: usize, len: usize) -> Option<(NonNull<u8>, u64)> {
+        let addr = self.range(offset, len)?;
+        Some((addr, self.start.wrapping_add(offset as u64)))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the mapping exists and is unmapped only here. `memunmap` also
+        // undoes `ioremap`.
+        unsafe { bindings::memunmap(self.addr.as_ptr().cast()) };
+    }
+}
+
+/// Fails if the kernel is locked down against access to physical memory, as `/dev/mem` does.
+pub fn check_lockdown() -> Result {
+    // SAFETY: The function has no requirements.
+    to_result(unsafe { bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_DEV_MEM) })
+}

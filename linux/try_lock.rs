@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A lock that is only ever tried, for code that must not wait.
+
+use core::{
+    cell::UnsafeCell,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+};
+
+/// Exclusive access to a value, or none at all.
+///
+/// Unlike a spinlock it can be used in any context, an NMI included: who finds it taken goes on
+/// without it. If its holder is stopped for good it stays taken.
+///
+/// # Invariants
+///
+/// While `taken` is set, only the one [`Guard`] that set it accesses `value`.
+pub struct TryLock<T> {
+    taken: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: The lock hands out its value to one thread at a time, which is sending it to and fro.
+unsafe impl<T: Send> Sync for TryLock<T> {}
+
+impl<T> TryLock<T> {
+    /// Creates a lock that is free.
+    pub const fn new(value: T) -> Self {
+        // INVARIANT: The lock is free, and there is no guard.
+        Self {
+            taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Takes the lock, or returns `None` at once.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        // INVARIANT: Of all callers only the one that changes `taken` gets a guard.
+        self.taken
+            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| Guard { lock: self })
+    }
+}
+
+/// Access to the value of a [`TryLock`]; dropping it frees the lock.
+///
+/// # Invariants
+///
+/// `lock` is taken, by this guard.
+pub struct Guard<'a, T> {
+    lock: &'a TryLock<T>,
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: By the type invariants nobody else accesses the value.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: By the type invariants nobody else accesses the value.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        self.lock.taken.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! rust_ramoops: keeps the kernel log of a crash in reserved RAM.
+//!
+//! Takes the parameters of `fs/pstore/ram.c`, and lays the memory out as it does.
+
+pub mod linux {
+    //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
+
+    pub mod array;
+    pub mod bindings;
+    pub mod crc32c;
+    pub mod kmsg_dump;
+    pub mod param;
+    pub mod random;
+    pub mod region;
+    mod str;
+    pub mod time;
+    pub mod try_lock;
+    pub mod utsname;
+}
+#[path = "ringbuf/src/lib.rs"]
+pub mod ringbuf;
+
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    fmt,
+    prelude::*, //
+};
+use linux::{
+    array::Array,
+    crc32c::crc32c,
+    kmsg_dump::{
+        self,
+        Detail,
+        LogIter,
+        Reason, //
+    },
+    param::{
+        Int,
+        Size,
+        Text, //
+    },
+    random,
+    region::{
+        Mapping,
+        MemType,
+        Region, //
+    },
+    time,
+    try_lock::{
+        Guard,
+        TryLock, //
+    },
+    utsname, //
+};
+use ringbuf::{
+    Census,
+    Diagnosis,
+    DumpInfo,
+    Geometry,
+    GeometryError,
+    Memory,
+    Params,
+    Slot,
+    Store, //
+};
+
+module! {
+    type: RustRamoops,
+    name: "rust_ramoops",
+    authors: ["The rust_ramoops developers"],
+    description: "RAM Oops/Panic logger",
+    license: "GPL",
+}
+
+mod params {
+    use super::{
+        linux::bindings::KERNEL_PARAM_FL_HWPARAM,
+        Int,
+        Size,
+        Text, //
+    };
+
+    crate::module_params! { "rust_ramoops":
+        /// Where the region is, unless `mem_name` tells.
+        mem_address: Size = Size::new(0), 0o400, KERNEL_PARAM_FL_HWPARAM as u8, "ullong",
+            "start of reserved RAM used to store oops/panic logs";
+        /// The `reserve_mem=` region to use.
+        mem_name: Text = Text::unset(), 0o400, 0, "charp",
+            "name of the reserve_mem= region to use instead of mem_address and mem_size";
+        /// The length of the region.
+        mem_size: Size = Size::new(0), 0o400, 0, "ulong",
+            "size of reserved RAM used to store oops/panic logs";
+        /// How the region is cached.
+        mem_type: Size = Size::new(0), 0o400, 0, "uint",
+            "memory type: 0=write-combined (default), 1=unbuffered, 2=cached";
+        /// The size of a record.
+        record_size: Size = Size::new(4096), 0o400, 0, "ulong",
+            "size of each record, rounded down to a power of two (default 4096)";
+        /// The size of the console zone.
+        console_size: Size = Size::new(4096), 0o400, 0, "ulong",
+            "size of the console zone, which is laid out but not written (default 4096)";
+        /// The size of the ftrace zone.
+        ftrace_size: Size = Size::new(4096), 0o400, 0, "ulong",
+            "size of the ftrace zone, which is laid out but not written (default 4096)";
+        /// The size of the pmsg zone.
+        pmsg_size: Size = Size::new(4096), 0o400, 0, "ulong",
+            "size of the pmsg zone, which is laid out but not written (default 4096)";
+        /// The last reason that is dumped.
+        max_reason: Int = Int::new(-1), 0o400, 0, "int",
+            "maximum reason for kmsg dump: 1=panic, 2=oops (default), 3=emergency restart, \
+            4=shutdown; 0 leaves it to printk.always_kmsg_dump";
+        /// As `max_reason` 2 or 1.
+        dump_oops: Int = Int::new(-1), 0o400, 0, "int",
+            "(deprecated: use max_reason instead) set to 1 to dump oopses & panics, 0 to only dump \
+            panics";
+        /// How much of the log a dump stores.
+        kmsg_bytes: Size = Size::new(0), 0o400, 0, "ulong",
+            "how much of the newest log a dump stores, over several records if need be (default \
+            0: one record)";
+        /// Parity against bit flips.
+        ecc: Int = Int::new(0), 0o400, 0, "int",
+            "ECC, not supported yet: must be 0";
+    }
+}
+
+impl Memory for Mapping {
+    fn len(&self) -> usize {
+        Mapping::len(self)
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        Mapping::read(self, offset, buf)
+    }
+
+    fn write(&self, offset: usize, data: &[u8]) -> bool {
+        Mapping::write(self, offset, data)
+    }
+
+    fn barrier(&self, offset: usize, len: usize) {
+        Mapping::barrier(self, offset, len)
+    }
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        crc32c(crc, data)
+    }
+}
+
+/// Stores the kernel log when the kernel crashes.
+struct Ramoops {
+    store: Store<Mapping, Array<Slot>>,
+    /// How much of the log one dump stores, if more than one record.
+    kmsg_bytes: u64,
+    /// A random number of this boot.
+    boot_id: [u8; 16],
+    /// How many dumps there were in this boot.
+    count: AtomicU32,
+    /// Where the text of a record is put together when the kernel panics. No other dump ever holds
+    /// it, so that a CPU stopped in the middle of one does not matter.
+    panic_buffer: TryLock<Array<u8>>,
+    /// The same for all other dumps.
+    buffer: TryLock<Array<u8>>,
+}
+
+impl Ramoops {
+    /// Takes a buffer, or none at all: there is no waiting here.
+    fn take_buffer(&self, panic: bool) -> Option<Guard<'_, Array<u8>>> {
+        panic
+            .then(|| self.panic_buffer.try_lock())
+            .flatten()
+            .or_else(|| self.buffer.try_lock())
+    }
+}
+
+impl kmsg_dump::Dumper for Ramoops {
+    fn dump(&self, detail: &Detail) {
+        let reason = detail.reason();
+        let panic = reason == Reason::PANIC;
+        // Without a buffer another dump is under way on another CPU, or this one interrupts it.
+        let Some(mut buffer) = self.take_buffer(panic) else {
+            return;
+        };
+        let info = DumpInfo {
+            reason: reason.number(),
+            reason_name: reason.name(),
+            count: self.count.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+            realtime_ns: time::realtime_fast_ns(),
+            boottime_ns: time::boottime_fast_ns(),
+            boot_id: self.boot_id,
+            description: detail.description(),
+            release: utsname::release(),
+            urgent: panic,
+        };
+        let mut dump = self.store.begin(&info);
+        let mut log = LogIter::newest();
+        let mut stored = 0u64;
+        // Every turn stores a record or ends, and a dump has no more parts than there are slots.
+        loop {
+            let room = dump.room().min(buffer.len());
+            let Some(text) = buffer.get_mut(..room) else {
+                return;
+            };
+            // A crash leaves a record even if the log is empty.
+            let len = log.older(text).unwrap_or(0);
+            let Some(text) = buffer.get(..len) else {
+                return;
+            };
+            stored = stored.saturating_add(len as u64);
+            let last = len == 0 || log.is_done() || stored >= self.kmsg_bytes;
+            if dump.append(text, last).is_err() || last {
+                return;
+            }
+        }
+    }
+}
+
+/// The loaded module.
+#[pin_data]
+struct RustRamoops {
+    #[pin]
+    dumper: kmsg_dump::Registration<Ramoops>,
+}
+
+impl kernel::InPlaceModule for RustRamoops {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            dumper <- {
+                let (ramoops, max_reason) = open()?;
+                kmsg_dump::Registration::register(ramoops, max_reason)
+            },
+        })
+    }
+}
+
+/// Checks the parameters, maps the region and reads it. Fails with one line that says why.
+fn open() -> Result<(Ramoops, Reason)> {
+    let max_reason = max_reason()?;
+    let mem_type = MemType::from_number(params::mem_type.value()).ok_or_else(|| {
+        pr_err!(
+            "mem_type={}: must be 0 (write-combined), 1 (unbuffered) or 2 (cached)\n",
+            params::mem_type.value()
+        );
+        EINVAL
+    })?;
+    let region = find_region()?;
+    let geometry = geometry(region.len())?;
+    let start = region.start();
+    let memory = region
+        .claim_and_map(c"rust_ramoops", mem_type)
+        .inspect_err(|refusal| {
+            pr_err!(
+                "mem_address={:#x} mem_size={:#x}: {}\n",
+                start,
+                geometry.mem_size(),
+                refusal
+            );
+        })?;
+
+    let slots = Array::new(geometry.slots())?;
+    let (store, census) = Store::open(memory, geometry, slots).map_err(|_| EINVAL)?;
+    let capacity = geometry.payload_capacity();
+    let ramoops = Ramoops {
+        store,
+        kmsg_bytes: params::kmsg_bytes.value(),
+        boot_id: random::bytes(),
+        count: AtomicU32::new(0),
+        panic_buffer: TryLock::new(Array::new(capacity)?),
+        buffer: TryLock::new(Array::new(capacity)?),
+    };
+    publish(start, &geometry, max_reason, ramoops.store.memory());
+    pr_info!(
+        "using {:#x}@{:#x}, {} slots of {} bytes: {}\n",
+        geometry.mem_size(),
+        start,
+        geometry.slots(),
+        geometry.stride(),
+        Found(&census)
+    );
+    Ok((ramoops, max_reason))
+}
+
+/// The last reason to dump, from `max_reason` or the older `dump_oops`.
+fn max_reason() -> Result<Reason> {
+    let number = match (params::max_reason.value(), params::dump_oops.value()) {
+        (-1, -1) => return Ok(Reason::OOPS),
+        (-1, 0) => return Ok(Reason::PANIC),
+        (-1, _) => return Ok(Reason::OOPS),
+        (number, _) => number,
+    };
+    u32::try_from(number)
+        .ok()
+        .and_then(Reason::from_number)
+        .ok_or_else(|| {
+            pr_err!(
+                "max_reason={}: must be 0 to {}\n",
+                number,
+                Reason::SHUTDOWN.number()
+            );
+            EINVAL
+        })
+}
+
+/// The region that the parameters name.
+fn find_region() -> Result<Region> {
+    if let Some(name) = params::mem_name.value() {
+        return Region::named(name).map_err(|refusal| {
+            pr_err!("mem_name={}: {}\n", name, refusal);
+            refusal.into()
+        });
+    }
+    let (address, size) = (params::mem_address.value(), params::mem_size.value());
+    if size == 0 {
+        pr_err!("mem_size=0: give mem_address= and mem_size=, or mem_name=, of reserved RAM\n");
+        return Err(EINVAL);
+    }
+    Region::at(address, size).map_err(|refusal| {
+        pr_err!(
+            "mem_address={:#x} mem_size={:#x}: {}\n",
+            address,
+            size,
+            refusal
+        );
+        refusal.into()
+    })
+}
+
+/// The zone map that the parameters ask for.
+fn geometry(mem_size: usize) -> Result<Geometry> {
+    let ecc = params::ecc.value();
+    let params = Params {
+        mem_size,
+        record_size: usize::try_from(params::record_size.value())?,
+        console_size: usize::try_from(params::console_size.value())?,
+        ftrace_size: usize::try_from(params::ftrace_size.value())?,
+        pmsg_size: usize::try_from(params::pmsg_size.value())?,
+        // A negative size is no size at all, and refused as well.
+        ecc_size: usize::try_from(ecc).unwrap_or(usize::MAX),
+    };
+    let geometry = Geometry::new(params).map_err(|error| {
+        match error {
+            GeometryError::RecordSizeZero => {
+                pr_err!("record_size=0: must be a power of two, such as 65536\n");
+            }
+            GeometryError::RecordSizeTooSmall { min } => {
+                pr_err!(
+                    "record_size={}: must be at least {}\n",
+                    params.record_size,
+                    min
+                );
+            }
+            GeometryError::NoRoom { needed } => {
+                pr_err!(
+                    "mem_size={}: no room for a record of {} bytes beside the console, ftrace and \
+                    pmsg zones; at least {} needed\n",
+                    mem_size,
+                    params.record_size,
+                    needed
+                );
+            }
+            GeometryError::ZoneTooSmall { parameter, min } => {
+                pr_err!("{}: must be 0 or at least {}\n", parameter, min);
+            }
+            GeometryError::ZoneTooLarge { parameter, max } => {
+                pr_err!("{}: must be at most {}\n", parameter, max);
+            }
+            GeometryError::EccUnsupported => {
+                pr_err!("ecc={}: not supported yet, must be 0\n", ecc);
+            }
+        }
+        EINVAL
+    })?;
+    for (name, given, used) in [
+        (
+            "record_size",
+            params.record_size,
+            geometry.params().record_size,
+        ),
+        (
+            "console_size",
+            params.console_size,
+            geometry.params().console_size,
+        ),
+        (
+            "ftrace_size",
+            params.ftrace_size,
+            geometry.params().ftrace_size,
+        ),
+        ("pmsg_size", params.pmsg_size, geometry.params().pmsg_size),
+    ] {
+        if given != used {
+            pr_notice!(
+                "{}={} is rounded down to {}, a power of two\n",
+                name,
+                given,
+                used
+            );
+        }
+    }
+    Ok(geometry)
+}
+
+/// Shows the values in effect in `/sys/module/rust_ramoops/parameters/`.
+fn publish(start: u64, geometry: &Geometry, max_reason: Reason, memory: &Mapping) {
+    let effective = geometry.params();
+    params::mem_address.set_effective(start);
+    params::mem_size.set_effective(effective.mem_size as u64);
+    params::mem_type.set_effective(memory.mem_type().number());
+    params::record_size.set_effective(effective.record_size as u64);
+    params::console_size.set_effective(effective.console_size as u64);
+    params::ftrace_size.set_effective(effective.ftrace_size as u64);
+    params::pmsg_size.set_effective(effective.pmsg_size as u64);
+    params::max_reason.set_effective(max_reason.number() as i32);
+}
+
+/// What was found in the region, in words.
+struct Found<'a>(&'a Census);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(census) = self;
+        for (count, kind) in [
+            (census.sealed, "sealed"),
+            (census.torn, "torn"),
+            (census.foreign, "foreign"),
+        ] {
+            f.write_fmt(fmt!("{} {}, ", count, kind))?;
+        }
+        if census.damaged != 0 {
+            f.write_fmt(fmt!("{} damaged, ", census.damaged))?;
+        }
+        if census.newer != 0 {
+            f.write_fmt(fmt!("{} of a newer version, ", census.newer))?;
+        }
+        if let Some(next) = census.next {
+            f.write_fmt(fmt!("next slot {}", next))?;
+        }
+        match census.diagnosis {
+            None => Ok(()),
+            Some(Diagnosis::ZeroFilled) => f.write_str("; no records: the memory is zero-filled"),
+            Some(Diagnosis::Erased) => f.write_str("; no records: the memory is erased (0xff)"),
+            Some(Diagnosis::Cleared) => f.write_str("; no records: all were cleared"),
+            Some(Diagnosis::Garbage) => f.write_str("; no records: the memory holds garbage"),
+            Some(Diagnosis::OtherGeometry { record_size }) => f.write_fmt(fmt!(
+                "; no records: they seem to have another geometry, record_size={}",
+                record_size
+            )),
+        }
+    }
+}
