@@ -27,6 +27,7 @@ use core::sync::atomic::{
     Ordering, //
 };
 use kernel::{
+    debugfs,
     fmt,
     prelude::*, //
 };
@@ -157,13 +158,33 @@ struct Ramoops {
     kmsg_bytes: u64,
     /// A random number of this boot.
     boot_id: [u8; 16],
-    /// How many dumps there were in this boot.
-    count: AtomicU32,
+    /// What the region held when it was opened.
+    census: Census,
+    /// What has happened since.
+    counters: Counters,
     /// Where the text of a record is put together when the kernel panics. No other dump ever holds
     /// it, so that a CPU stopped in the middle of one does not matter.
     panic_buffer: TryLock<Array<u8>>,
     /// The same for all other dumps.
     buffer: TryLock<Array<u8>>,
+}
+
+/// What has happened since the module was loaded.
+#[derive(Default)]
+struct Counters {
+    /// Calls of the dumper.
+    dumps: AtomicU32,
+    /// Records stored.
+    records: AtomicU32,
+    /// Dumps dropped because another one was using the buffer.
+    dropped_busy: AtomicU32,
+    /// Dumps that found no slot for (all of) their records.
+    dropped_no_slot: AtomicU32,
+}
+
+/// Adds one, and returns the new count.
+fn count(counter: &AtomicU32) -> u32 {
+    counter.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
 impl Ramoops {
@@ -180,14 +201,16 @@ impl kmsg_dump::Dumper for Ramoops {
     fn dump(&self, detail: &Detail) {
         let reason = detail.reason();
         let panic = reason == Reason::PANIC;
+        let number = count(&self.counters.dumps);
         // Without a buffer another dump is under way on another CPU, or this one interrupts it.
         let Some(mut buffer) = self.take_buffer(panic) else {
+            count(&self.counters.dropped_busy);
             return;
         };
         let info = DumpInfo {
             reason: reason.number(),
             reason_name: reason.name(),
-            count: self.count.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+            count: number,
             realtime_ns: time::realtime_fast_ns(),
             boottime_ns: time::boottime_fast_ns(),
             boot_id: self.boot_id,
@@ -211,10 +234,42 @@ impl kmsg_dump::Dumper for Ramoops {
             };
             stored = stored.saturating_add(len as u64);
             let last = len == 0 || log.is_done() || stored >= self.kmsg_bytes;
-            if dump.append(text, last).is_err() || last {
+            if dump.append(text, last).is_err() {
+                count(&self.counters.dropped_no_slot);
+                return;
+            }
+            count(&self.counters.records);
+            if last {
                 return;
             }
         }
+    }
+}
+
+/// The contents of `/sys/kernel/debug/rust_ramoops/status`.
+impl debugfs::Writer for kmsg_dump::Registration<Ramoops> {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ramoops = self.dumper();
+        let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+        let geometry = ramoops.store.geometry();
+        f.write_fmt(fmt!("slots: {}\n", geometry.slots()))?;
+        f.write_fmt(fmt!("slot size: {}\n", geometry.stride()))?;
+        f.write_fmt(fmt!(
+            "next slot: {}\n",
+            ramoops.store.next_slot().unwrap_or(0)
+        ))?;
+        f.write_fmt(fmt!("found at load: {}\n", Found(&ramoops.census)))?;
+        let counters = &ramoops.counters;
+        f.write_fmt(fmt!("dumps: {}\n", read(&counters.dumps)))?;
+        f.write_fmt(fmt!("records written: {}\n", read(&counters.records)))?;
+        f.write_fmt(fmt!(
+            "dropped, another dump under way: {}\n",
+            read(&counters.dropped_busy)
+        ))?;
+        f.write_fmt(fmt!(
+            "dropped, no slot: {}\n",
+            read(&counters.dropped_no_slot)
+        ))
     }
 }
 
@@ -222,16 +277,20 @@ impl kmsg_dump::Dumper for Ramoops {
 #[pin_data]
 struct RustRamoops {
     #[pin]
-    dumper: kmsg_dump::Registration<Ramoops>,
+    dumper: debugfs::File<kmsg_dump::Registration<Ramoops>>,
+    _debugfs: debugfs::Dir,
 }
 
 impl kernel::InPlaceModule for RustRamoops {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let debugfs = debugfs::Dir::new(c"rust_ramoops");
         try_pin_init!(Self {
             dumper <- {
                 let (ramoops, max_reason) = open()?;
-                kmsg_dump::Registration::register(ramoops, max_reason)
+                let registration = kmsg_dump::Registration::register(ramoops, max_reason);
+                debugfs.read_only_file(c"status", registration)
             },
+            _debugfs: debugfs,
         })
     }
 }
@@ -267,7 +326,8 @@ fn open() -> Result<(Ramoops, Reason)> {
         store,
         kmsg_bytes: params::kmsg_bytes.value(),
         boot_id: random::bytes(),
-        count: AtomicU32::new(0),
+        census,
+        counters: Counters::default(),
         panic_buffer: TryLock::new(Array::new(capacity)?),
         buffer: TryLock::new(Array::new(capacity)?),
     };
@@ -278,7 +338,7 @@ fn open() -> Result<(Ramoops, Reason)> {
         start,
         geometry.slots(),
         geometry.stride(),
-        Found(&census)
+        Found(&ramoops.census)
     );
     Ok((ramoops, max_reason))
 }
