@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Prints what the image of a region holds, one JSON object per line: first the census, then one
+//! object per slot.
+//!
+//! ```text
+//! records <image> [mem_size=N] [record_size=N] [console_size=N] [ftrace_size=N] [pmsg_size=N]
+//! ```
+//!
+//! Sizes are decimal, or hexadecimal after `0x`. The defaults are those of the module; `mem_size`
+//! is the length of the image unless given.
+
+use std::{
+    env,
+    fs,
+    process::ExitCode, //
+};
+
+use ringbuf::{
+    classify,
+    read_text,
+    Census,
+    Geometry,
+    Kind,
+    Memory,
+    Params,
+    Slot,
+    Store, //
+};
+use serde::Serialize;
+
+/// An image, which is never written.
+struct Image(Vec<u8>);
+
+impl Memory for Image {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        let bytes = self
+            .0
+            .get(offset..)
+            .and_then(|bytes| bytes.get(..buf.len()));
+        bytes.map(|bytes| buf.copy_from_slice(bytes)).is_some()
+    }
+
+    fn write(&self, _offset: usize, _data: &[u8]) -> bool {
+        false
+    }
+
+    fn barrier(&self, _offset: usize, _len: usize) {}
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        // The crate inverts before and after, the kernel does not.
+        !crc32c::crc32c_append(!crc, data)
+    }
+}
+
+#[derive(Serialize)]
+struct CensusLine {
+    census: bool,
+    slots: usize,
+    stride: usize,
+    sealed: usize,
+    foreign: usize,
+    newer: usize,
+    damaged: usize,
+    torn: usize,
+    cleared: usize,
+    empty: usize,
+    blank: usize,
+    garbage: usize,
+    next: Option<usize>,
+    newest_seq: Option<u64>,
+    diagnosis: Option<String>,
+}
+
+/// What does not apply to a kind of slot is null.
+#[derive(Default, Serialize)]
+struct SlotLine {
+    slot: usize,
+    kind: &'static str,
+    seq: Option<u64>,
+    dump: Option<u64>,
+    part: Option<u32>,
+    /// 0: more parts follow.
+    parts: Option<u32>,
+    reason: Option<u32>,
+    size: Option<u32>,
+    realtime_ns: Option<u64>,
+    boottime_ns: Option<u64>,
+    boot_id: Option<String>,
+    description: Option<String>,
+    release: Option<String>,
+    compressed: Option<bool>,
+    /// The line `<Reason>#<n> Part<k>`.
+    title: Option<String>,
+    text: Option<String>,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("records: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let mut args = env::args().skip(1);
+    let path = args.next().ok_or("the first argument is an image file")?;
+    let image = Image(fs::read(&path).map_err(|err| format!("{path}: {err}"))?);
+    let params = parse(args, image.0.len())?;
+    let geometry = Geometry::new(params).map_err(|err| format!("{err:?}"))?;
+    let table: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
+    let (store, census) = Store::open(image, geometry, table).map_err(|err| format!("{err:?}"))?;
+
+    print(&census_line(&census, &geometry))?;
+    for slot in 0..geometry.slots() {
+        print(&slot_line(store.memory(), &geometry, slot))?;
+    }
+    Ok(())
+}
+
+fn print(line: &impl Serialize) -> Result<(), String> {
+    println!(
+        "{}",
+        serde_json::to_string(line).map_err(|err| err.to_string())?
+    );
+    Ok(())
+}
+
+fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<Params, String> {
+    let mut params = Params {
+        mem_size: len,
+        record_size: 4096,
+        console_size: 4096,
+        ftrace_size: 4096,
+        pmsg_size: 4096,
+        ecc_size: 0,
+    };
+    for arg in args {
+        let (name, value) = arg.split_once('=').ok_or(format!("{arg}: no value"))?;
+        let size = match value.strip_prefix("0x") {
+            Some(hex) => usize::from_str_radix(hex, 16),
+            None => value.parse(),
+        };
+        let size = size.map_err(|err| format!("{arg}: {err}"))?;
+        *match name {
+            "mem_size" => &mut params.mem_size,
+            "record_size" => &mut params.record_size,
+            "console_size" => &mut params.console_size,
+            "ftrace_size" => &mut params.ftrace_size,
+            "pmsg_size" => &mut params.pmsg_size,
+            "ecc" => &mut params.ecc_size,
+            _ => return Err(format!("{name}: unknown parameter")),
+        } = size;
+    }
+    Ok(params)
+}
+
+fn census_line(census: &Census, geometry: &Geometry) -> CensusLine {
+    CensusLine {
+        census: true,
+        slots: census.slots,
+        stride: geometry.stride(),
+        sealed: census.sealed,
+        foreign: census.foreign,
+        newer: census.newer,
+        damaged: census.damaged,
+        torn: census.torn,
+        cleared: census.cleared,
+        empty: census.empty,
+        blank: census.blank,
+        garbage: census.garbage,
+        next: census.next,
+        newest_seq: census.newest_seq,
+        diagnosis: census.diagnosis.map(|diagnosis| format!("{diagnosis:?}")),
+    }
+}
+
+fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
+    let kind = classify(image, geometry, slot).unwrap_or(Kind::Garbage);
+    let mut line = SlotLine {
+        slot,
+        kind: match kind {
+            Kind::Sealed(_) => "sealed",
+            Kind::Foreign(_) => "foreign",
+            Kind::Newer { .. } => "newer",
+            Kind::Damaged(_) => "damaged",
+            Kind::Cleared(_) => "cleared",
+            Kind::Torn => "torn",
+            Kind::Empty => "empty",
+            Kind::Zero => "zero",
+            Kind::Erased => "erased",
+            Kind::Garbage => "garbage",
+        },
+        ..SlotLine::default()
+    };
+
+    match kind {
+        Kind::Sealed(seal) | Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => {
+            line.seq = Some(seal.seq);
+            line.dump = Some(seal.dump);
+            line.part = Some(seal.part);
+            line.parts = Some(seal.parts);
+            line.reason = Some(seal.reason);
+            line.size = Some(seal.size);
+            line.realtime_ns = Some(seal.realtime_ns);
+            line.boottime_ns = Some(seal.boottime_ns);
+            let hex = seal.boot_id.iter().map(|byte| format!("{byte:02x}"));
+            line.boot_id = Some(hex.collect());
+            line.description = Some(lossy(seal.description()));
+            line.release = Some(lossy(seal.release()));
+        }
+        Kind::Foreign(foreign) => {
+            line.size = Some(foreign.extent.size);
+            line.compressed = Some(foreign.stamp.compressed);
+            line.realtime_ns = u64::try_from(foreign.stamp.secs)
+                .ok()
+                .and_then(|secs| secs.checked_mul(1_000_000_000))
+                .and_then(|ns| ns.checked_add(foreign.stamp.nanos.into()));
+        }
+        _ => (),
+    }
+
+    if let Some(extent) = kind.extent() {
+        // `classify()` has checked it against the length of the zone.
+        let mut payload = vec![0; extent.size as usize];
+        let len = read_text(image, geometry, slot, extent, 0, &mut payload);
+        payload.truncate(len);
+        let (title, text) = split(&payload);
+        line.title = title;
+        line.text = Some(lossy(text));
+    }
+    line
+}
+
+/// Removes the stamp, and the line with reason and part if there is one.
+fn split(payload: &[u8]) -> (Option<String>, &[u8]) {
+    let Some((_, rest)) = split_line(payload) else {
+        return (None, payload);
+    };
+    match split_line(rest) {
+        Some((title, text)) if is_title(title) => (Some(lossy(title)), text),
+        _ => (None, rest),
+    }
+}
+
+fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// Whether a line is `<Reason>#<n> Part<k>`.
+fn is_title(line: &[u8]) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return false;
+    };
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    line.split_once('#')
+        .and_then(|(_, rest)| rest.split_once(" Part"))
+        .is_some_and(|(count, part)| number(count) && number(part))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

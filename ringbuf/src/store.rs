@@ -1,0 +1,640 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The store: chooses the slots and writes the records.
+//!
+//! [`Store::open`] reads the whole region once and fills the slot table. From then on the table
+//! is the only truth: a dump takes no length, no offset and no decision from the region, which may
+//! have been overwritten with anything in the meantime.
+
+use core::{
+    ops::Deref,
+    sync::atomic::{
+        AtomicU64,
+        AtomicUsize,
+        Ordering, //
+    }, //
+};
+
+use super::{
+    layout::{
+        self,
+        Geometry,
+        Header,
+        Params,
+        Prefix,
+        Seal,
+        HEADER_LEN,
+        HEADER_START,
+        PART_MAX,
+        SEAL_LEN,
+        SEAL_MAGIC_OFFSET,
+        SEQ_LIMIT,
+        SIG,
+        ZONE_MIN, //
+    },
+    read::{
+        classify,
+        Kind, //
+    }, //
+};
+
+/// Access to the region.
+#[expect(clippy::len_without_is_empty)]
+pub trait Memory {
+    /// Returns the length of the region.
+    fn len(&self) -> usize;
+
+    /// Copies bytes out. `false`, and nothing copied, if the range leaves the region.
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool;
+
+    /// Copies bytes in. `false`, and nothing copied, if the range leaves the region.
+    fn write(&self, offset: usize, data: &[u8]) -> bool;
+
+    /// Everything written so far within the range reaches RAM before anything written later.
+    fn barrier(&self, offset: usize, len: usize);
+
+    /// CRC-32C as the kernel's `crc32c()` has it: reflected, no inversion before or after.
+    fn crc32c(crc: u32, data: &[u8]) -> u32;
+}
+
+/// What the table knows of one slot. The default is a free slot.
+///
+/// The values sort by what is to be overwritten first:
+///
+/// - [`FREE`]: there is nothing worth keeping.
+/// - [`FOREIGN`], [`FOREIGN_NEWEST`]: a record without a seal of ours.
+/// - A rank, see [`rank`]: a record of ours.
+/// - [`BUSY`]: being written.
+#[derive(Debug, Default)]
+pub struct Slot(AtomicU64);
+
+const FREE: u64 = 0;
+const FOREIGN: u64 = 1;
+const FOREIGN_NEWEST: u64 = 2;
+const BUSY: u64 = u64::MAX;
+
+/// The rank of a record: older dumps first, and within a dump the part with the oldest text first,
+/// so that the part with the panic itself lives longest. It is above all other values but `BUSY`,
+/// since `dump` is not 0 and less than [`SEQ_LIMIT`].
+fn rank(dump: u64, part: u32) -> u64 {
+    dump.wrapping_shl(16) | u64::from(PART_MAX.saturating_sub(part))
+}
+
+/// The dump that a record of that rank belongs to.
+fn dump_of(rank: u64) -> u64 {
+    rank.wrapping_shr(16)
+}
+
+/// Sequence numbers from here on are not believed to be ours.
+///
+/// Nobody writes so many records. If a forged one were believed, the numbers of new records would
+/// soon pass [`SEQ_LIMIT`], and the records would be invalid.
+const SEQ_TRUSTED: u64 = SEQ_LIMIT >> 1;
+
+/// How often a slot that another CPU took first is replaced by the next best one.
+const CLAIM_TRIES: usize = 64;
+
+/// How many zones are looked at for each record size when guessing another geometry.
+const GUESS_ZONES: usize = 64;
+
+/// What was found in the region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// The number of slots.
+    pub slots: usize,
+    /// Whole records of ours.
+    pub sealed: usize,
+    /// Records without a seal, as mainline writes them.
+    pub foreign: usize,
+    /// Records with a seal of a later version.
+    pub newer: usize,
+    /// Records whose payload does not match their seal.
+    pub damaged: usize,
+    /// Records whose writing did not end.
+    pub torn: usize,
+    /// Records that were deleted.
+    pub cleared: usize,
+    /// Zones that mainline prepared for use.
+    pub empty: usize,
+    /// Zones whose header and seal are all 0x00 or all 0xff.
+    pub blank: usize,
+    /// Zones with something else.
+    pub garbage: usize,
+    /// The slot that the next record takes.
+    pub next: Option<usize>,
+    /// The highest sequence number in a seal, be it of a deleted, damaged or overwritten record.
+    pub newest_seq: Option<u64>,
+    /// If there is no record of any kind: why.
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// Why there is no record in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Diagnosis {
+    /// All zones are filled with 0x00: lost power, or never used.
+    ZeroFilled,
+    /// All zones are filled with 0xff.
+    Erased,
+    /// The zones were in use, and there is no record in them any more.
+    Cleared,
+    /// The zones hold something else: firmware or another kernel used the memory.
+    Garbage,
+    /// Records were written with another `record_size`.
+    OtherGeometry {
+        /// The most likely one.
+        record_size: usize,
+    },
+}
+
+/// Why a store could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The slot table does not have one entry per slot.
+    TableLength {
+        /// The number of entries needed.
+        needed: usize,
+    },
+    /// The memory is shorter than the geometry.
+    MemoryTooShort {
+        /// The length needed.
+        needed: usize,
+    },
+}
+
+/// Why a part of a dump was not stored. Nothing was overwritten, unless it is `Memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// All slots are busy, protected, or used by this same dump.
+    NoSlot,
+    /// The text is longer than [`Dump::room`].
+    TextTooLong,
+    /// The dump has had its last part, or as many parts as can be numbered.
+    NoMoreParts,
+    /// The memory refused a write.
+    Memory,
+}
+
+/// What all parts of a dump have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct DumpInfo<'a> {
+    /// `enum kmsg_dump_reason`.
+    pub reason: u32,
+    /// Its name, as in the first line of mainline's records: "Panic", "Oops", ...
+    pub reason_name: &'a [u8],
+    /// The number behind the name.
+    pub count: u32,
+    /// Wall-clock time.
+    pub realtime_ns: u64,
+    /// Time since boot.
+    pub boottime_ns: u64,
+    /// Random number of this boot.
+    pub boot_id: [u8; 16],
+    /// Panic description.
+    pub description: &'a [u8],
+    /// Kernel release.
+    pub release: &'a [u8],
+    /// A panic: other CPUs are stopped, and the last resort is a slot that one of them was
+    /// writing.
+    pub urgent: bool,
+}
+
+/// The store. `T` is the storage of the slot table, which belongs to the caller.
+///
+/// # Invariants
+///
+/// There are `geometry.slots()` entries in `slots`, and `mem` is at least as long as `geometry`.
+#[derive(Debug)]
+pub struct Store<M, T> {
+    mem: M,
+    geometry: Geometry,
+    slots: T,
+    /// Where the search for a slot begins.
+    cursor: AtomicUsize,
+    /// The next sequence number.
+    seq: AtomicU64,
+    /// The table value of the newest record, which is never overwritten.
+    newest: AtomicU64,
+}
+
+impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
+    /// Scans the region and fills the slot table. Writes nothing into the region.
+    pub fn open(mem: M, geometry: Geometry, slots: T) -> Result<(Self, Census), OpenError> {
+        if slots.len() != geometry.slots() {
+            return Err(OpenError::TableLength {
+                needed: geometry.slots(),
+            });
+        }
+        if mem.len() < geometry.mem_size() {
+            return Err(OpenError::MemoryTooShort {
+                needed: geometry.mem_size(),
+            });
+        }
+
+        // INVARIANT: Just checked.
+        let store = Self {
+            mem,
+            geometry,
+            slots,
+            cursor: AtomicUsize::new(0),
+            seq: AtomicU64::new(1),
+            newest: AtomicU64::new(FREE),
+        };
+        let census = store.scan();
+        Ok((store, census))
+    }
+
+    /// Returns the zone map.
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Returns the region.
+    pub fn memory(&self) -> &M {
+        &self.mem
+    }
+
+    /// Returns the slot that the next record would take now.
+    pub fn next_slot(&self) -> Option<usize> {
+        let (slot, _) = self.pick(0, FREE)?;
+        Some(slot)
+    }
+
+    /// Starts a dump of one or more parts. Never fails, writes nothing yet.
+    pub fn begin<'a>(&'a self, info: &'a DumpInfo<'a>) -> Dump<'a, M, T> {
+        Dump {
+            store: self,
+            info,
+            part: 1,
+            dump: 0,
+            protected: self.newest.load(Ordering::Acquire),
+            finished: false,
+        }
+    }
+
+    /// Fills the slot table and the counters from the region.
+    fn scan(&self) -> Census {
+        let mut census = Census {
+            slots: self.slots.len(),
+            ..Census::default()
+        };
+        let mut zero = 0usize;
+        let mut newest_rank = FREE;
+        // The slots with the highest sequence number, and with the latest stamp of a foreign
+        // record.
+        let mut newest_seal: Option<(u64, usize)> = None;
+        let mut newest_foreign: Option<((i64, u32), usize)> = None;
+
+        // Not `enumerate()`, which checks its counter for overflow, that is can panic.
+        for (index, slot) in (0..self.slots.len()).zip(self.slots.iter()) {
+            let kind = classify(&self.mem, &self.geometry, index).unwrap_or(Kind::Garbage);
+            let count = match kind {
+                Kind::Sealed(_) => &mut census.sealed,
+                Kind::Foreign(_) => &mut census.foreign,
+                Kind::Newer { .. } => &mut census.newer,
+                Kind::Damaged(_) => &mut census.damaged,
+                Kind::Torn => &mut census.torn,
+                Kind::Cleared(_) => &mut census.cleared,
+                Kind::Empty => &mut census.empty,
+                Kind::Zero | Kind::Erased => &mut census.blank,
+                Kind::Garbage => &mut census.garbage,
+            };
+            *count = count.saturating_add(1);
+            if let Kind::Zero = kind {
+                zero = zero.saturating_add(1);
+            }
+
+            // Any seal will do here: numbers are not to be used again while one is there.
+            let seq = match kind {
+                Kind::Sealed(seal) | Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => {
+                    Some(seal.seq)
+                }
+                Kind::Foreign(foreign) => foreign.covered_seq,
+                _ => None,
+            };
+            if let Some(seq) = seq.filter(|seq| *seq < SEQ_TRUSTED) {
+                if newest_seal.is_none_or(|(newest, _)| seq > newest) {
+                    newest_seal = Some((seq, index));
+                }
+            }
+
+            let value = match kind {
+                Kind::Sealed(seal) if seal.seq < SEQ_TRUSTED => {
+                    match rank(seal.dump, seal.part) {
+                        // A second copy of the newest record must not be protected as well:
+                        // with many of them no slot would be left.
+                        rank if rank == newest_rank => FOREIGN,
+                        rank => {
+                            newest_rank = newest_rank.max(rank);
+                            rank
+                        }
+                    }
+                }
+                Kind::Foreign(foreign) => {
+                    let time = (foreign.stamp.secs, foreign.stamp.nanos);
+                    if newest_foreign.is_none_or(|(newest, _)| time > newest) {
+                        newest_foreign = Some((time, index));
+                    }
+                    FOREIGN
+                }
+                Kind::Sealed(_) | Kind::Newer { .. } => FOREIGN,
+                _ => FREE,
+            };
+            slot.0.store(value, Ordering::Relaxed);
+        }
+
+        // Foreign records are older than ours. Among themselves, the newest one is protected.
+        if let (FREE, Some((_, index))) = (newest_rank, newest_foreign) {
+            newest_rank = FOREIGN_NEWEST;
+            self.set(index, FOREIGN_NEWEST);
+        }
+        self.newest.store(newest_rank, Ordering::Relaxed);
+        let newest_foreign = newest_foreign.map(|(_, index)| index);
+        let newest = newest_seal.map(|(_, index)| index).or(newest_foreign);
+        if let Some(index) = newest {
+            self.cursor.store(self.after(index), Ordering::Relaxed);
+        }
+        census.newest_seq = newest_seal.map(|(seq, _)| seq);
+        if let Some(seq) = census.newest_seq {
+            self.seq.store(seq.saturating_add(1), Ordering::Relaxed);
+        }
+        census.next = self.next_slot();
+        census.diagnosis = self.diagnose(&census, zero);
+        census
+    }
+
+    /// Tells why there is no record. `zero` is the number of zones filled with 0x00.
+    fn diagnose(&self, census: &Census, zero: usize) -> Option<Diagnosis> {
+        let records = [
+            census.sealed,
+            census.foreign,
+            census.newer,
+            census.damaged,
+            census.torn,
+        ];
+        if records != [0; 5] {
+            return None;
+        }
+        Some(if zero == census.slots {
+            Diagnosis::ZeroFilled
+        } else if zero == 0 && census.blank == census.slots {
+            Diagnosis::Erased
+        } else if let Some(record_size) = self.guess_record_size() {
+            Diagnosis::OtherGeometry { record_size }
+        } else if census.garbage == 0 {
+            Diagnosis::Cleared
+        } else {
+            Diagnosis::Garbage
+        })
+    }
+
+    /// Looks for headers of records where another `record_size` would put them.
+    fn guess_record_size(&self) -> Option<usize> {
+        let mut best: Option<(usize, usize)> = None;
+        let mut first_only = None;
+        let mut record_size = ZONE_MIN.next_power_of_two();
+        while record_size <= self.geometry.mem_size() {
+            let other = Geometry::new(Params {
+                record_size,
+                ..*self.geometry.params()
+            });
+            if let Ok(other) = other {
+                if other.stride() != self.geometry.stride() {
+                    let hits = self.count_hits(&other);
+                    // Half of the true record size hits the same headers: the larger one wins.
+                    if hits > 0 && best.is_none_or(|(most, _)| hits >= most) {
+                        best = Some((hits, record_size));
+                    }
+                    // Zone 0 begins at the same place in all geometries. It says something only
+                    // if its record is too long for ours; then the smallest zone that can hold
+                    // it is likely.
+                    if first_only.is_none()
+                        && other.data_capacity() > self.geometry.data_capacity()
+                        && self.is_record_at(&other, 0)
+                    {
+                        first_only = Some(record_size);
+                    }
+                }
+            }
+            record_size = match record_size.checked_mul(2) {
+                Some(next) => next,
+                None => break,
+            };
+        }
+        best.map(|(_, record_size)| record_size).or(first_only)
+    }
+
+    /// Counts the zones of another geometry which have the header of a record.
+    fn count_hits(&self, other: &Geometry) -> usize {
+        // Not `count()`, which checks for overflow, that is can panic.
+        (1..other.slots().min(GUESS_ZONES))
+            .filter(|slot| self.is_record_at(other, *slot))
+            .fold(0usize, |hits, _| hits.saturating_add(1))
+    }
+
+    fn is_record_at(&self, other: &Geometry, slot: usize) -> bool {
+        let mut raw = [0; HEADER_LEN];
+        other
+            .slot_offset(slot)
+            .is_some_and(|offset| self.mem.read(offset, &mut raw))
+            && Header::decode(&raw).is_plausible(other.data_capacity())
+    }
+
+    /// The slot that follows `slot` in the ring.
+    fn after(&self, slot: usize) -> usize {
+        match slot.saturating_add(1) {
+            next if next < self.slots.len() => next,
+            _ => 0,
+        }
+    }
+
+    /// Sets the table value of a slot.
+    fn set(&self, slot: usize, value: u64) {
+        if let Some(slot) = self.slots.get(slot) {
+            slot.0.store(value, Ordering::Release);
+        }
+    }
+
+    /// Walks the slots once, in ring order from the cursor on.
+    fn ring(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let start = self.cursor.load(Ordering::Relaxed);
+        (start..self.slots.len())
+            .chain(0..start)
+            .filter_map(|index| Some((index, self.slots.get(index)?.0.load(Ordering::Acquire))))
+    }
+
+    /// Chooses a slot for the next part of `dump`, or for part 1 of a new one if that is 0.
+    /// Returns its table value as well.
+    ///
+    /// The first free slot is taken at once: usually that is the first one looked at.
+    fn pick(&self, dump: u64, protected: u64) -> Option<(usize, u64)> {
+        let newest = self.newest.load(Ordering::Acquire);
+        let single = self.slots.len() == 1;
+        let mut best: Option<(usize, u64)> = None;
+        for (index, value) in self.ring() {
+            if value == FREE {
+                return Some((index, value));
+            }
+            // A store of one slot would store nothing if it kept to the second rule.
+            if value == BUSY
+                || (!single && (value == newest || value == protected))
+                || (dump != 0 && dump_of(value) == dump)
+            {
+                continue;
+            }
+            if best.is_none_or(|(_, lowest)| value < lowest) {
+                best = Some((index, value));
+            }
+        }
+        best
+    }
+
+    /// Marks a slot for the next part of `dump` as busy and returns it.
+    ///
+    /// There is no waiting: if another CPU takes the chosen slot first, the next best one will do.
+    fn claim(&self, dump: u64, protected: u64, urgent: bool) -> Option<usize> {
+        for _ in 0..CLAIM_TRIES {
+            let Some((index, value)) = self.pick(dump, protected) else {
+                break;
+            };
+            let slot = self.slots.get(index)?;
+            let claimed =
+                slot.0
+                    .compare_exchange(value, BUSY, Ordering::Acquire, Ordering::Relaxed);
+            if claimed.is_ok() {
+                self.cursor.store(self.after(index), Ordering::Relaxed);
+                return Some(index);
+            }
+        }
+        if !urgent {
+            return None;
+        }
+        // Whoever was writing there is stopped and will not come back.
+        let (index, _) = self.ring().find(|(_, value)| *value == BUSY)?;
+        self.cursor.store(self.after(index), Ordering::Relaxed);
+        Some(index)
+    }
+
+    /// Writes one record. `None` if the memory refused a write.
+    ///
+    /// The order of the steps is what makes a power cut harmless, see `FORMAT.md`.
+    fn write_record(&self, slot: usize, prefix: &[u8], text: &[u8], seal: &Seal) -> Option<()> {
+        let zone = self.geometry.slot_offset(slot)?;
+        let data = self.geometry.data_offset(slot)?;
+        let seal_at = self.geometry.seal_offset(slot)?;
+        let [_, _, _, _, start_and_size @ ..] = Header {
+            sig: SIG,
+            start: 0,
+            size: seal.size,
+        }
+        .encode();
+        let payload_len = prefix.len().checked_add(text.len())?;
+
+        // 0. Hide the zone from mainline. To us, it still is what it was.
+        self.write(zone, &0u32.to_ne_bytes())?;
+        self.mem.barrier(zone, HEADER_LEN);
+
+        // 1. Break the seal. From here on, the old record is gone and the new one is torn.
+        let magic_at = seal_at.checked_add(SEAL_MAGIC_OFFSET)?;
+        self.write(magic_at, &layout::broken_seal())?;
+        self.mem.barrier(seal_at, SEAL_LEN);
+
+        // 2. The record, and its length for mainline, which does not look at it without `sig`.
+        self.write(zone.checked_add(HEADER_START)?, &start_and_size)?;
+        self.write(data, prefix)?;
+        self.write(data.checked_add(prefix.len())?, text)?;
+        self.mem.barrier(zone, HEADER_LEN.checked_add(payload_len)?);
+
+        // 3. Commit for us.
+        self.write(seal_at, &seal.encode::<M>())?;
+        self.mem.barrier(seal_at, SEAL_LEN);
+
+        // 4. Commit for mainline.
+        self.write(zone, &SIG.to_ne_bytes())?;
+        self.mem.barrier(zone, HEADER_LEN);
+        Some(())
+    }
+
+    fn write(&self, offset: usize, data: &[u8]) -> Option<()> {
+        self.mem.write(offset, data).then_some(())
+    }
+}
+
+/// A dump in progress. It may be given up at any time: the parts stored so far are records.
+#[derive(Debug)]
+pub struct Dump<'a, M, T> {
+    store: &'a Store<M, T>,
+    info: &'a DumpInfo<'a>,
+    /// The number of the next part.
+    part: u32,
+    /// The sequence number of part 1; 0 before it is stored.
+    dump: u64,
+    /// The table value of the newest record when the dump began.
+    protected: u64,
+    /// The last part is stored.
+    finished: bool,
+}
+
+impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
+    /// Returns how many bytes of text fit in the next part.
+    pub fn room(&self) -> usize {
+        let prefix = Prefix::new(self.info, self.part);
+        let capacity = self.store.geometry.payload_capacity();
+        capacity.saturating_sub(prefix.as_bytes().len())
+    }
+
+    /// Stores the next part, and returns its slot. `last` says that no further part follows.
+    ///
+    /// After an error the next call stores the same part number.
+    pub fn append(&mut self, text: &[u8], last: bool) -> Result<usize, Dropped> {
+        let store = self.store;
+        let info = self.info;
+        let part = self.part;
+        if self.finished || part > PART_MAX {
+            return Err(Dropped::NoMoreParts);
+        }
+
+        let prefix = Prefix::new(info, part);
+        let prefix = prefix.as_bytes();
+        let size = prefix
+            .len()
+            .checked_add(text.len())
+            .filter(|size| *size <= store.geometry.payload_capacity())
+            .and_then(|size| u32::try_from(size).ok())
+            .ok_or(Dropped::TextTooLong)?;
+        let payload_crc = !M::crc32c(M::crc32c(!0, prefix), text);
+
+        let slot = store
+            .claim(self.dump, self.protected, info.urgent)
+            .ok_or(Dropped::NoSlot)?;
+
+        let seq = store.seq.fetch_add(1, Ordering::Relaxed);
+        let dump = if part == 1 { seq } else { self.dump };
+        let seal = Seal {
+            seq,
+            dump,
+            realtime_ns: info.realtime_ns,
+            boottime_ns: info.boottime_ns,
+            boot_id: info.boot_id,
+            part,
+            parts: if last { part } else { 0 },
+            size,
+            payload_crc,
+            reason: info.reason,
+            description: layout::pad(info.description),
+            release: layout::pad(info.release),
+        };
+        if store.write_record(slot, prefix, text, &seal).is_none() {
+            store.set(slot, FREE);
+            return Err(Dropped::Memory);
+        }
+
+        // The record is protected before anyone else can choose its slot.
+        let rank = rank(dump, part);
+        store.newest.fetch_max(rank, Ordering::AcqRel);
+        store.set(slot, rank);
+        self.dump = dump;
+        self.part = part.saturating_add(1);
+        self.finished = last;
+        Ok(slot)
+    }
+}

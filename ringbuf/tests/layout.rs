@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The layout on media against mainline's arithmetic and against golden bytes.
+
+mod common;
+
+use common::{
+    kernel_crc32c,
+    params,
+    Ram,
+    INFO, //
+};
+use ringbuf::{
+    layout::{
+        Header,
+        Prefix,
+        Stamp,
+        PREFIX_MAX, //
+    },
+    DumpInfo,
+    Geometry,
+    GeometryError,
+    Params,
+    Seal, //
+};
+
+/// `ramoops_probe()` and `ramoops_init_przs()`, transcribed. Returns number and size of the dmesg
+/// zones and the addresses of the other zones, or `None` if there is no dmesg zone.
+fn probe(params: &Params) -> Option<(usize, usize, [usize; 3])> {
+    fn rounddown_pow_of_two(n: usize) -> usize {
+        if n == 0 || n.is_power_of_two() {
+            n
+        } else {
+            n.next_power_of_two() / 2
+        }
+    }
+    let record_size = rounddown_pow_of_two(params.record_size);
+    let console_size = rounddown_pow_of_two(params.console_size);
+    let ftrace_size = rounddown_pow_of_two(params.ftrace_size);
+    let pmsg_size = rounddown_pow_of_two(params.pmsg_size);
+    let mut paddr = 0;
+    // Mainline lets this wrap; the checks that follow in mainline fail then.
+    let dump_mem_sz = params
+        .mem_size
+        .wrapping_sub(console_size)
+        .wrapping_sub(ftrace_size)
+        .wrapping_sub(pmsg_size);
+    let cnt = dump_mem_sz / record_size;
+    if cnt == 0 || paddr + dump_mem_sz > params.mem_size {
+        return None;
+    }
+    let zone_sz = (dump_mem_sz / cnt) & !1;
+    paddr += zone_sz * cnt;
+    let console = paddr;
+    paddr += console_size;
+    let pmsg = paddr;
+    paddr += pmsg_size;
+    let ftrace = paddr;
+    Some((cnt, zone_sz, [console, pmsg, ftrace]))
+}
+
+#[test]
+fn geometry_is_mainlines() {
+    let sizes = [0, 512, 1000, 4096, 0x2000, 10_000, 1 << 16, 300_000];
+    let mem_sizes = [
+        5000,
+        8191,
+        65_536,
+        65_537,
+        99_999,
+        1 << 20,
+        1_234_567,
+        16 << 20,
+    ];
+    let mut same = 0;
+    for mem_size in mem_sizes {
+        for record_size in &sizes[1..] {
+            for console_size in sizes {
+                for ftrace_size in sizes {
+                    for pmsg_size in sizes {
+                        let params = Params {
+                            mem_size,
+                            record_size: *record_size,
+                            console_size,
+                            ftrace_size,
+                            pmsg_size,
+                            ecc_size: 0,
+                        };
+                        let ours = match Geometry::new(params) {
+                            Ok(g) => {
+                                let others = [g.console().0, g.pmsg().0, g.ftrace().0];
+                                let (start, len) = g.ftrace();
+                                assert!(start + len <= mem_size);
+                                Some((g.slots(), g.stride(), others))
+                            }
+                            Err(GeometryError::NoRoom { .. }) => None,
+                            Err(err) => panic!("{params:?}: {err:?}"),
+                        };
+                        assert_eq!(ours, probe(&params), "{params:?}");
+                        same += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("{same} parameter sets");
+}
+
+#[test]
+fn geometry_example() {
+    let geometry = Geometry::new(Params {
+        mem_size: 1 << 20,
+        record_size: 0x2000,
+        console_size: 4096,
+        ftrace_size: 4096,
+        pmsg_size: 4096,
+        ecc_size: 0,
+    })
+    .unwrap();
+    assert_eq!((geometry.stride(), geometry.slots()), (8224, 126));
+    assert_eq!(geometry.slot_offset(125), Some(125 * 8224));
+    assert_eq!(geometry.slot_offset(126), None);
+    assert_eq!(geometry.data_capacity(), 8212);
+    assert_eq!(geometry.payload_capacity(), 8020);
+    assert_eq!(geometry.data_offset(1), Some(8224 + 12));
+    assert_eq!(geometry.seal_offset(0), Some(8224 - 192));
+    assert_eq!(geometry.console(), (1_036_224, 4096));
+    assert_eq!(geometry.pmsg(), (1_040_320, 4096));
+    assert_eq!(geometry.ftrace(), (1_044_416, 4096));
+}
+
+#[test]
+fn geometry_errors() {
+    let base = Params {
+        console_size: 4096,
+        ..params(1 << 20, 4096)
+    };
+    let err = |params| Geometry::new(params).unwrap_err();
+
+    let with = |record_size| Params {
+        record_size,
+        ..base
+    };
+    assert_eq!(err(with(0)), GeometryError::RecordSizeZero);
+    for record_size in [1, 8, 16, 256, 511] {
+        let small = GeometryError::RecordSizeTooSmall { min: 512 };
+        assert_eq!(err(with(record_size)), small);
+    }
+    assert!(Geometry::new(with(512)).is_ok());
+    let no_room = GeometryError::NoRoom {
+        needed: (1 << 20) + 4096,
+    };
+    assert_eq!(err(with(1 << 20)), no_room);
+    let no_room = GeometryError::NoRoom { needed: usize::MAX };
+    assert_eq!(
+        err(Params {
+            record_size: usize::MAX,
+            pmsg_size: 1 << 31 >> 1,
+            ftrace_size: 1 << 30,
+            console_size: 1 << 30,
+            mem_size: usize::MAX,
+            ..base
+        }),
+        GeometryError::ZoneTooLarge {
+            parameter: "record_size",
+            max: 1 << 30
+        }
+    );
+    assert_eq!(
+        err(Params {
+            record_size: usize::MAX,
+            mem_size: 4096,
+            console_size: 1 << 30,
+            ..base
+        }),
+        GeometryError::NoRoom {
+            needed: (1 << 63) + (1 << 30)
+        }
+    );
+    assert_ne!(no_room, GeometryError::EccUnsupported);
+
+    // Mainline computes 0xffffffffffffe000 here.
+    let underflow = Params {
+        mem_size: 4096,
+        pmsg_size: 4096,
+        ..base
+    };
+    assert_eq!(err(underflow), GeometryError::NoRoom { needed: 12288 });
+    let zero = Params {
+        mem_size: 0,
+        ..base
+    };
+    assert_eq!(err(zero), GeometryError::NoRoom { needed: 8192 });
+
+    let huge = Params {
+        console_size: 1 << 31,
+        mem_size: 1 << 40,
+        ..base
+    };
+    let too_large = GeometryError::ZoneTooLarge {
+        parameter: "console_size",
+        max: 1 << 30,
+    };
+    assert_eq!(err(huge), too_large);
+    let huge = Params {
+        record_size: 1 << 31,
+        mem_size: 1 << 40,
+        ..base
+    };
+    let too_large = GeometryError::ZoneTooLarge {
+        parameter: "record_size",
+        max: 1 << 30,
+    };
+    assert_eq!(err(huge), too_large);
+    let tiny = Params {
+        pmsg_size: 15,
+        ..base
+    };
+    let too_small = GeometryError::ZoneTooSmall {
+        parameter: "pmsg_size",
+        min: 16,
+    };
+    assert_eq!(err(tiny), too_small);
+    let ecc = Params {
+        ecc_size: 16,
+        ..base
+    };
+    assert_eq!(err(ecc), GeometryError::EccUnsupported);
+}
+
+fn seal() -> Seal {
+    let mut seal = Seal {
+        seq: 0x0706_0504_0302,
+        dump: 0x0605_0403_0201,
+        realtime_ns: 0x1716_1514_1312_1110,
+        boottime_ns: 0x1f1e_1d1c_1b1a_1918,
+        boot_id: *b"ABCDEFGHIJKLMNOP",
+        part: 0x3130,
+        parts: 0x3130,
+        size: 0x0130,
+        payload_crc: 0x4342_4140,
+        reason: 0x4746_4544,
+        description: [0; 60],
+        release: [0; 48],
+    };
+    seal.description[..5].copy_from_slice(b"Crash");
+    seal.release.fill(b'r');
+    seal
+}
+
+#[test]
+fn seal_golden_bytes() {
+    let mut golden = Vec::new();
+    golden.extend_from_slice(&[2, 3, 4, 5, 6, 7, 0, 0]); // seq
+    golden.extend_from_slice(&[1, 2, 3, 4, 5, 6, 0, 0]); // dump
+    golden.extend_from_slice(&[0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17]); // realtime
+    golden.extend_from_slice(&[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f]); // boottime
+    golden.extend_from_slice(b"ABCDEFGHIJKLMNOP"); // boot id
+    golden.extend_from_slice(&[0x30, 0x31, 0, 0]); // part
+    golden.extend_from_slice(&[0x30, 0x31, 0, 0]); // parts
+    golden.extend_from_slice(&[0, 0, 0, 0]); // start
+    golden.extend_from_slice(&[0x30, 0x01, 0, 0]); // size
+    golden.extend_from_slice(b"@ABC"); // CRC of the payload
+    golden.extend_from_slice(b"DEFG"); // reason
+    golden.extend_from_slice(b"Crash");
+    golden.extend_from_slice(&[0; 55]);
+    golden.extend_from_slice(&[b'r'; 48]);
+    golden.extend_from_slice(&[192, 0]); // length
+    golden.extend_from_slice(&[1, 0]); // version
+    golden.extend_from_slice(b"SEAL");
+    golden.extend_from_slice(&[0x72, 0xe9, 0x16, 0x9d]); // CRC
+    let raw = seal().encode::<&Ram>();
+    assert_eq!(raw.as_slice(), golden);
+    // The check value of CRC-32C ties the golden CRC to the standard.
+    assert_eq!(!kernel_crc32c(!0, b"123456789"), 0xe306_9283);
+}
+
+#[test]
+fn seal_round_trip_and_limits() {
+    let decode = |seal: Seal| Seal::decode::<&Ram>(&seal.encode::<&Ram>(), 0x130);
+    let good = seal();
+    assert_eq!(decode(good), Some(good));
+    assert_eq!(good.description(), b"Crash");
+    assert_eq!(good.release(), [b'r'; 48]);
+
+    let bad = [
+        Seal { seq: 0, ..good },
+        Seal {
+            seq: 1 << 47,
+            ..good
+        },
+        Seal { dump: 0, ..good },
+        Seal {
+            dump: good.seq + 1,
+            ..good
+        },
+        Seal {
+            part: 0,
+            parts: 0,
+            ..good
+        },
+        Seal {
+            part: 0x1_0000,
+            parts: 0,
+            ..good
+        },
+        Seal { parts: 1, ..good },
+        Seal {
+            size: 0x131,
+            ..good
+        },
+    ];
+    for seal in bad {
+        assert_eq!(decode(seal), None, "{seal:?}");
+    }
+
+    // Each single changed byte breaks it.
+    let raw = good.encode::<&Ram>();
+    for at in 0..raw.len() {
+        let mut raw = raw;
+        raw[at] ^= 0x20;
+        assert_eq!(Seal::decode::<&Ram>(&raw, 0x130), None, "byte {at}");
+    }
+    // So does a copy of `start` other than 0, even if the CRC is right.
+    let mut raw = raw;
+    raw[56] = 1;
+    let crc = !kernel_crc32c(!0, &raw[..188]);
+    raw[188..].copy_from_slice(&crc.to_le_bytes());
+    assert_eq!(Seal::decode::<&Ram>(&raw, 0x130), None);
+}
+
+#[test]
+fn header_bytes() {
+    let header = Header {
+        sig: 0x4347_4244,
+        start: 1,
+        size: 0x0203,
+    };
+    let raw = header.encode();
+    if cfg!(target_endian = "little") {
+        assert_eq!(&raw, b"DBGC\x01\0\0\0\x03\x02\0\0");
+    }
+    assert_eq!(Header::decode(&raw), header);
+}
+
+#[test]
+fn prefix_golden() {
+    let prefix = |info: &DumpInfo<'_>, part| {
+        String::from_utf8(Prefix::new(info, part).as_bytes().to_vec()).unwrap()
+    };
+    assert_eq!(prefix(&INFO, 1), "====1700000000.123456-D\nPanic#1 Part1\n");
+    let early = DumpInfo {
+        realtime_ns: 7_000_042_999,
+        reason_name: b"Oops",
+        count: u32::MAX,
+        ..INFO
+    };
+    assert_eq!(
+        prefix(&early, 12),
+        "====7.000042-D\nOops#4294967295 Part12\n"
+    );
+    let zero = DumpInfo {
+        realtime_ns: 0,
+        count: 0,
+        ..INFO
+    };
+    assert_eq!(prefix(&zero, 1), "====0.000000-D\nPanic#0 Part1\n");
+    let longest = DumpInfo {
+        realtime_ns: u64::MAX,
+        count: u32::MAX,
+        reason_name: &[b'x'; 100],
+        ..INFO
+    };
+    let longest = prefix(&longest, 0xffff);
+    assert!(longest.ends_with("Part65535\n"));
+    assert_eq!(longest.len(), PREFIX_MAX - 1);
+}
+
+#[test]
+fn stamps() {
+    let parse =
+        |text: &str| Stamp::parse(text.as_bytes()).map(|s| (s.secs, s.nanos, s.compressed, s.len));
+    assert_eq!(
+        parse("====1700000000.123456-D\nPanic"),
+        Some((1_700_000_000, 123_456_000, false, 24))
+    );
+    assert_eq!(parse("====12.000001-C\n"), Some((12, 1000, true, 16)));
+    assert_eq!(parse("====12.5\nx"), Some((12, 5000, false, 9)));
+    assert_eq!(parse("====-3.000000-D\n"), Some((-3, 0, false, 16)));
+    for bad in [
+        "",
+        "====",
+        "===12.5\n",
+        "====.5\n",
+        "====12.\n",
+        "====12\n",
+        "====12.5",
+        "====12.5-\n",
+        "====12.5-D",
+        "====12.5-DD\n",
+        "====12.5x\n",
+        "====12.1000000-D\n",
+        "====99999999999999999999999.5-D\n",
+        "====18446744073709551615.5-D\n",
+    ] {
+        assert_eq!(parse(bad), None, "{bad:?}");
+    }
+}

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random operations against a simple model of what must be in each slot.
+
+mod common;
+
+use common::{
+    geometry,
+    look,
+    mainline,
+    open,
+    Ram,
+    TestStore,
+    INFO, //
+};
+use proptest::{
+    collection::vec,
+    prelude::*, //
+};
+use ringbuf::{
+    Dropped,
+    Geometry,
+    Kind, //
+};
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A dump with parts of these lengths, in percent of the room.
+    Dump(Vec<usize>),
+    Reopen,
+    /// Mainline writes a record.
+    Foreign {
+        slot: usize,
+        len: usize,
+    },
+    /// Mainline deletes a record.
+    Delete {
+        slot: usize,
+    },
+    Fill(u8),
+    /// One byte of a payload changes.
+    SpoilPayload {
+        slot: usize,
+        at: usize,
+    },
+    SpoilSeal {
+        slot: usize,
+        at: usize,
+    },
+    SpoilSig {
+        slot: usize,
+    },
+}
+
+fn op(slots: usize) -> impl Strategy<Value = Op> {
+    let slot = 0..slots;
+    prop_oneof![
+        12 => vec(0..=100usize, 1..4).prop_map(Op::Dump),
+        3 => Just(Op::Reopen),
+        2 => (slot.clone(), 1..600usize).prop_map(|(slot, len)| Op::Foreign { slot, len }),
+        2 => slot.clone().prop_map(|slot| Op::Delete { slot }),
+        1 => prop_oneof![Just(0), Just(0xff), Just(0x5a)].prop_map(Op::Fill),
+        1 => (slot.clone(), 0..300usize).prop_map(|(slot, at)| Op::SpoilPayload { slot, at }),
+        1 => (slot.clone(), 0..192usize).prop_map(|(slot, at)| Op::SpoilSeal { slot, at }),
+        1 => slot.prop_map(|slot| Op::SpoilSig { slot }),
+    ]
+}
+
+/// What is in a slot.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Cell {
+    record: Option<Record>,
+    /// A whole seal is there, though perhaps of a record that is gone.
+    seal: Option<(u64, u64, u32)>,
+    sig_spoilt: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Record {
+    Sealed(Vec<u8>),
+    Foreign { secs: u64, payload: Vec<u8> },
+}
+
+/// What the slot table ought to say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Known {
+    Free,
+    Foreign,
+    /// The newest one, if there were no others.
+    ForeignNewest,
+    Ours {
+        dump: u64,
+        part: u32,
+    },
+}
+
+struct Model {
+    cells: Vec<Cell>,
+    known: Vec<Known>,
+    /// The slot with the newest record.
+    newest: Option<usize>,
+    cursor: usize,
+    seq: u64,
+}
+
+impl Model {
+    /// What a scan finds.
+    fn reopen(&mut self) {
+        let slots = self.cells.len();
+        let known = |cell: &Cell| match (&cell.record, cell.seal) {
+            (Some(Record::Sealed(_)), Some((_, dump, part))) => Known::Ours { dump, part },
+            (Some(_), _) => Known::Foreign,
+            (None, _) => Known::Free,
+        };
+        self.known = self.cells.iter().map(known).collect();
+        let age = |slot: &usize| match self.known[*slot] {
+            Known::Ours { dump, part } => Some((dump, u32::MAX - part)),
+            _ => None,
+        };
+        let secs = |slot: &usize| match self.cells[*slot].record {
+            Some(Record::Foreign { secs, .. }) => Some((secs, usize::MAX - slot)),
+            _ => None,
+        };
+        let seq = |slot: &usize| self.cells[*slot].seal.map(|(seq, ..)| seq);
+        let ours = (0..slots)
+            .filter(|slot| age(slot).is_some())
+            .max_by_key(age);
+        let foreign = (0..slots)
+            .filter(|slot| secs(slot).is_some())
+            .max_by_key(secs);
+        let last = (0..slots)
+            .filter(|slot| seq(slot).is_some())
+            .max_by_key(seq);
+        if let (None, Some(slot)) = (ours, foreign) {
+            self.known[slot] = Known::ForeignNewest;
+        }
+        self.newest = ours.or(foreign);
+        self.cursor = last.or(foreign).map_or(0, |slot| (slot + 1) % slots);
+        self.seq = last.and_then(|slot| seq(&slot)).unwrap_or(0) + 1;
+    }
+
+    /// Which slot the next part goes to.
+    fn choose(&self, used: &[usize], newest_at_begin: Option<usize>) -> Option<usize> {
+        let slots = self.cells.len();
+        let ring = (0..slots).map(|i| (self.cursor + i) % slots);
+        let allowed = |slot: &usize| {
+            let newest = self.newest == Some(*slot) || newest_at_begin == Some(*slot);
+            !used.contains(slot) && (slots == 1 || !newest)
+        };
+        let order = |slot: &usize| match self.known[*slot] {
+            Known::Free => (0, 0, 0),
+            Known::Foreign => (1, 0, 0),
+            Known::ForeignNewest => (2, 0, 0),
+            Known::Ours { dump, part } => (3, dump, u32::MAX - part),
+        };
+        // The first of those that are equal.
+        ring.filter(allowed).min_by_key(order)
+    }
+}
+
+struct World<'a> {
+    ram: &'a Ram,
+    geometry: Geometry,
+    store: TestStore<'a>,
+    model: Model,
+    /// Makes each text different.
+    count: usize,
+}
+
+impl World<'_> {
+    fn reopen(&mut self) {
+        let (store, census) = open(self.ram, &self.geometry);
+        self.store = store;
+        self.model.reopen();
+        let sealed = |cell: &&Cell| matches!(cell.record, Some(Record::Sealed(_)));
+        let records = self.model.cells.iter().filter(|cell| cell.record.is_some());
+        assert_eq!(
+            census.sealed,
+            self.model.cells.iter().filter(sealed).count()
+        );
+        assert_eq!(census.sealed + census.foreign, records.count());
+        assert_eq!(census.newest_seq.unwrap_or(0) + 1, self.model.seq);
+        assert_eq!(census.next, self.model.choose(&[], None));
+    }
+
+    fn dump(&mut self, parts: &[usize]) {
+        let mut dump = self.store.begin(&INFO);
+        let mut used = Vec::new();
+        let newest_at_begin = self.model.newest;
+        let mut id = 0;
+        for (i, percent) in parts.iter().enumerate() {
+            self.count += 1;
+            let part = i as u32 + 1;
+            let last = part as usize == parts.len();
+            let len = dump.room() * percent / 100;
+            let text: Vec<u8> = format!("{}.", self.count)
+                .bytes()
+                .cycle()
+                .take(len)
+                .collect();
+            let expected = self.model.choose(&used, newest_at_begin);
+            let result = dump.append(&text, last);
+            assert_eq!(result, expected.ok_or(Dropped::NoSlot));
+            let Some(slot) = expected else {
+                break;
+            };
+
+            let seq = self.model.seq;
+            if part == 1 {
+                id = seq;
+            }
+            let prefix = format!("====1700000000.123456-D\nPanic#1 Part{part}\n");
+            self.model.seq += 1;
+            self.model.cells[slot] = Cell {
+                record: Some(Record::Sealed([prefix.as_bytes(), &text].concat())),
+                seal: Some((seq, id, part)),
+                sig_spoilt: false,
+            };
+            self.model.known[slot] = Known::Ours { dump: id, part };
+            self.model.cursor = (slot + 1) % self.model.cells.len();
+            if part == 1 {
+                self.model.newest = Some(slot);
+            }
+            used.push(slot);
+        }
+    }
+
+    /// Mainline is loaded in place of our module, which is loaded again afterwards.
+    fn mainline(&mut self, f: impl FnOnce(&mut [u8], &Geometry, &mut [Cell])) {
+        {
+            let mut image = self.ram.bytes.borrow_mut();
+            mainline::load(&mut image, &self.geometry);
+            for cell in &mut self.model.cells {
+                // It does not see such a record, and takes the zone for an empty one.
+                if cell.sig_spoilt {
+                    cell.record = None;
+                    cell.sig_spoilt = false;
+                }
+            }
+            f(&mut image, &self.geometry, &mut self.model.cells);
+        }
+        self.reopen();
+    }
+
+    fn run(&mut self, op: &Op) {
+        let geometry = self.geometry;
+        let seal_at = |slot| geometry.seal_offset(slot).unwrap();
+        match *op {
+            Op::Dump(ref parts) => self.dump(parts),
+            Op::Reopen => self.reopen(),
+            Op::Foreign { slot, len } => {
+                self.count += 1;
+                let secs = 1_000_000 + (self.count as u64 * 7919) % 1000;
+                let text: Vec<u8> = format!("F{} ", self.count)
+                    .bytes()
+                    .cycle()
+                    .take(len)
+                    .collect();
+                self.mainline(|image, geometry, cells| {
+                    mainline::write(image, geometry, slot, secs, &text);
+                    let mut payload = format!("===={secs}.000042-D\n").into_bytes();
+                    payload.extend_from_slice(&text);
+                    payload.truncate(geometry.data_capacity());
+                    let cell = &mut cells[slot];
+                    if payload.len() > geometry.payload_capacity() {
+                        cell.seal = None;
+                    }
+                    cell.record = Some(Record::Foreign { secs, payload });
+                });
+            }
+            Op::Delete { slot } => self.mainline(|image, geometry, cells| {
+                mainline::erase(image, geometry, slot);
+                cells[slot].record = None;
+            }),
+            Op::Fill(value) => {
+                self.ram.bytes.borrow_mut().fill(value);
+                self.model.cells.fill(Cell::default());
+                self.reopen();
+            }
+            // The spoiling ones hit a module that is loaded, which does not notice.
+            Op::SpoilPayload { slot, at } => {
+                let cell = &mut self.model.cells[slot];
+                if let Some(Record::Sealed(payload)) = &cell.record {
+                    let at = slot * geometry.stride() + 12 + at % payload.len();
+                    self.ram.bytes.borrow_mut()[at] ^= 0x10;
+                    // The seal still tells the sequence number.
+                    cell.record = None;
+                }
+            }
+            Op::SpoilSeal { slot, at } => {
+                let cell = &mut self.model.cells[slot];
+                if let Some(Record::Sealed(payload)) = &cell.record {
+                    self.ram.bytes.borrow_mut()[seal_at(slot) + at] ^= 0x10;
+                    // Mainline's view is left, if there is one.
+                    let secs = 1_700_000_000;
+                    let payload = payload.clone();
+                    cell.record = (!cell.sig_spoilt).then_some(Record::Foreign { secs, payload });
+                    cell.seal = None;
+                }
+            }
+            Op::SpoilSig { slot } => {
+                let cell = &mut self.model.cells[slot];
+                if let (Some(Record::Sealed(_)), false) = (&cell.record, cell.sig_spoilt) {
+                    self.ram.bytes.borrow_mut()[slot * geometry.stride()] ^= 0x10;
+                    cell.sig_spoilt = true;
+                }
+            }
+        }
+    }
+
+    /// Compares all slots with the model.
+    fn check(&self) {
+        for (slot, cell) in self.model.cells.iter().enumerate() {
+            let (kind, payload) = look(&self.ram, &self.geometry, slot);
+            let found = match kind {
+                Kind::Sealed(seal) => {
+                    assert_eq!(Some((seal.seq, seal.dump, seal.part)), cell.seal);
+                    Some(Record::Sealed(payload))
+                }
+                Kind::Foreign(foreign) => Some(Record::Foreign {
+                    secs: foreign.stamp.secs as u64,
+                    payload,
+                }),
+                _ => None,
+            };
+            assert_eq!(found, cell.record, "slot {slot}: {kind:?}");
+            let seen = mainline::record(&self.ram.image(), &self.geometry, slot);
+            match (&cell.record, cell.sig_spoilt) {
+                (Some(Record::Sealed(payload) | Record::Foreign { payload, .. }), false) => {
+                    assert_eq!(seen.as_ref(), Some(payload));
+                }
+                (Some(_), true) => assert_eq!(seen, None),
+                // Mainline shows a record even if it is damaged.
+                (None, _) => (),
+            }
+        }
+    }
+}
+
+fn run(slots: usize, ops: &[Op]) {
+    let geometry = geometry(slots);
+    let ram = Ram::new(vec![0; geometry.mem_size()]);
+    let (store, _) = open(&ram, &geometry);
+    let model = Model {
+        cells: vec![Cell::default(); slots],
+        known: vec![Known::Free; slots],
+        newest: None,
+        cursor: 0,
+        seq: 1,
+    };
+    let mut world = World {
+        ram: &ram,
+        geometry,
+        store,
+        model,
+        count: 0,
+    };
+    for op in ops {
+        world.run(op);
+        world.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 3000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn random_operations(
+        (slots, ops) in (1..7usize).prop_flat_map(|slots| (Just(slots), vec(op(slots), 1..60)))
+    ) {
+        run(slots, &ops);
+    }
+}

@@ -1,0 +1,810 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Choice of slots, what is found after a reboot, and the diagnosis.
+
+mod common;
+
+use std::panic::{
+    catch_unwind,
+    AssertUnwindSafe, //
+};
+
+use common::{
+    append,
+    geometry,
+    kernel_crc32c,
+    look,
+    mainline,
+    open,
+    params,
+    payload,
+    sealed_text,
+    strip_prefix,
+    table,
+    Op,
+    Ram,
+    TestStore,
+    INFO, //
+};
+use ringbuf::{
+    layout::{
+        SEAL_LEN,
+        SEAL_MAGIC, //
+    },
+    Census,
+    Diagnosis,
+    Dropped,
+    DumpInfo,
+    Geometry,
+    Kind,
+    Memory,
+    OpenError,
+    Params,
+    Seal,
+    Store, //
+};
+
+fn ram(slots: usize) -> (Ram, Geometry) {
+    let geometry = geometry(slots);
+    (Ram::new(vec![0; geometry.mem_size()]), geometry)
+}
+
+/// Stores one dump of several parts, returns their slots.
+fn dump(store: &TestStore<'_>, texts: &[&[u8]]) -> Result<Vec<usize>, Dropped> {
+    let mut dump = store.begin(&INFO);
+    let last = texts.len() - 1;
+    texts
+        .iter()
+        .enumerate()
+        .map(|(i, text)| dump.append(text, i == last))
+        .collect()
+}
+
+fn kind(ram: &Ram, geometry: &Geometry, slot: usize) -> Kind {
+    look(&ram, geometry, slot).0
+}
+
+fn seal(ram: &Ram, geometry: &Geometry, slot: usize) -> Seal {
+    match kind(ram, geometry, slot) {
+        Kind::Sealed(seal) => seal,
+        kind => panic!("slot {slot}: {kind:?}"),
+    }
+}
+
+fn texts(ram: &Ram, geometry: &Geometry) -> Vec<String> {
+    (0..geometry.slots())
+        .map(|slot| match look(&ram, geometry, slot) {
+            (Kind::Sealed(_), p) => String::from_utf8(strip_prefix(&p).to_vec()).unwrap(),
+            (Kind::Foreign(f), p) => {
+                format!("F:{}", String::from_utf8_lossy(&p[f.stamp.len..]))
+            }
+
+            (kind, _) => format!("{kind:?}").chars().take(4).collect(),
+        })
+        .collect()
+}
+
+/// Lets mainline do something while our module is not loaded.
+fn as_mainline(ram: &Ram, geometry: &Geometry, f: impl FnOnce(&mut [u8])) {
+    let mut image = ram.bytes.borrow_mut();
+    mainline::load(&mut image, geometry);
+    f(&mut image);
+}
+
+#[test]
+fn ring_order_and_what_a_record_says() {
+    let (ram, geometry) = ram(4);
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!(
+        census,
+        Census {
+            slots: 4,
+            blank: 4,
+            next: Some(0),
+            diagnosis: Some(Diagnosis::ZeroFilled),
+            ..Census::default()
+        }
+    );
+    for i in 0..10usize {
+        assert_eq!(store.next_slot(), Some(i % 4));
+        assert_eq!(append(&store, format!("text {i}").as_bytes()), Ok(i % 4));
+    }
+    assert_eq!(
+        texts(&ram, &geometry),
+        ["text 8", "text 9", "text 6", "text 7"]
+    );
+
+    let seal = seal(&ram, &geometry, 1);
+    assert_eq!((seal.seq, seal.dump, seal.part, seal.parts), (10, 10, 1, 1));
+    assert_eq!(seal.realtime_ns, INFO.realtime_ns);
+    assert_eq!(seal.boottime_ns, INFO.boottime_ns);
+    assert_eq!(seal.boot_id, INFO.boot_id);
+    assert_eq!(seal.reason, 1);
+    assert_eq!(seal.description(), INFO.description);
+    assert_eq!(seal.release(), INFO.release);
+
+    let payload = b"====1700000000.123456-D\nPanic#1 Part1\ntext 9";
+    assert_eq!(look(&&ram, &geometry, 1).1, payload);
+    assert_eq!(
+        mainline::record(&ram.image(), &geometry, 1).unwrap(),
+        payload
+    );
+}
+
+#[test]
+fn long_description_and_release_are_cut() {
+    let (ram, geometry) = ram(2);
+    let (store, _) = open(&ram, &geometry);
+    let long = [b'x'; 300];
+    let info = DumpInfo {
+        description: &long,
+        release: &long,
+        ..INFO
+    };
+    assert_eq!(store.begin(&info).append(b"text", true), Ok(0));
+    let seal = seal(&ram, &geometry, 0);
+    assert_eq!((seal.description().len(), seal.release().len()), (60, 48));
+}
+
+#[test]
+fn room_is_exact() {
+    let (ram, geometry) = ram(2);
+    let (store, _) = open(&ram, &geometry);
+    let mut dump = store.begin(&INFO);
+    let room = dump.room();
+    assert_eq!(room, 512 - 12 - 192 - 24 - 14);
+    let text = vec![b'x'; room + 1];
+    assert_eq!(dump.append(&text, true), Err(Dropped::TextTooLong));
+    assert!(ram.log.borrow().is_empty());
+    assert_eq!(dump.append(&text[..room], true), Ok(0));
+    assert_eq!(dump.append(&text[..room], true), Err(Dropped::NoMoreParts));
+    assert_eq!(sealed_text(&ram, &geometry, 0), &text[..room]);
+    assert_eq!(append(&store, b""), Ok(1));
+    assert_eq!(sealed_text(&ram, &geometry, 1), b"");
+}
+
+#[test]
+fn continues_after_reboot() {
+    let (ram, geometry) = ram(4);
+    for i in 0..9u64 {
+        let (store, census) = open(&ram, &geometry);
+        assert_eq!(census.newest_seq, (i > 0).then_some(i));
+        assert_eq!(census.next, Some(i as usize % 4));
+        assert_eq!(census.sealed, 4.min(i as usize));
+        assert_eq!(
+            append(&store, format!("boot {i}").as_bytes()),
+            Ok(i as usize % 4)
+        );
+    }
+    assert_eq!(
+        texts(&ram, &geometry),
+        ["boot 8", "boot 5", "boot 6", "boot 7"]
+    );
+}
+
+#[test]
+fn parts_span_slots() {
+    let (ram, geometry) = ram(4);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"old").unwrap();
+    assert_eq!(
+        dump(&store, &[b"new 1", b"new 2", b"new 3"]),
+        Ok(vec![1, 2, 3])
+    );
+    for part in 1..=3 {
+        let seal = seal(&ram, &geometry, part);
+        let parts = if part == 3 { 3 } else { 0 };
+        assert_eq!((seal.seq, seal.dump), (part as u64 + 1, 2));
+        assert_eq!((seal.part, seal.parts), (part as u32, parts));
+        let payload = look(&&ram, &geometry, part).1;
+        let line = format!("Panic#1 Part{part}\n");
+        assert!(String::from_utf8(payload).unwrap().contains(&line));
+    }
+
+    // The oldest dump goes first; then, of the dump with three parts, the one with the oldest
+    // text. Its newest text is protected to the end, and a dump never overwrites itself.
+    let image = ram.image();
+    let (reopened, _) = open(&ram, &geometry);
+    for store in [store, reopened] {
+        ram.bytes.borrow_mut().copy_from_slice(&image);
+        let mut dump = store.begin(&INFO);
+        assert_eq!(dump.append(b"1", false), Ok(0));
+        assert_eq!(dump.append(b"2", false), Ok(3));
+        assert_eq!(dump.append(b"3", false), Ok(2));
+        assert_eq!(dump.append(b"4", false), Err(Dropped::NoSlot));
+        assert_eq!(dump.append(b"4", true), Err(Dropped::NoSlot));
+        assert_eq!(texts(&ram, &geometry), ["1", "new 1", "3", "2"]);
+        // The next dump may take what the last one had to spare.
+        assert_eq!(append(&store, b"next"), Ok(1));
+    }
+}
+
+#[test]
+fn never_the_newest() {
+    let (ram, geometry) = ram(2);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"a").unwrap();
+    append(&store, b"b").unwrap();
+    // Two parts: there is a slot for the first only.
+    let mut dump = store.begin(&INFO);
+    assert_eq!(dump.append(b"c1", false), Ok(0));
+    assert_eq!(dump.append(b"c2", true), Err(Dropped::NoSlot));
+    assert_eq!(texts(&ram, &geometry), ["c1", "b"]);
+    // "c1" is the newest now, though its dump never ended.
+    assert_eq!(store.next_slot(), Some(1));
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!(census.next, Some(1));
+    // A dump keeps to what was the newest when it began, ...
+    let mut first = store.begin(&INFO);
+    let mut second = store.begin(&INFO);
+    assert_eq!(first.append(b"d", false), Ok(1));
+    // ... and never takes what has become the newest since.
+    assert_eq!(second.append(b"e", true), Err(Dropped::NoSlot));
+    assert_eq!(append(&store, b"f"), Ok(0));
+    assert_eq!(first.append(b"d2", true), Err(Dropped::NoSlot));
+    assert_eq!(texts(&ram, &geometry), ["f", "d"]);
+}
+
+#[test]
+fn one_slot_is_overwritten() {
+    let (ram, geometry) = ram(1);
+    let (store, _) = open(&ram, &geometry);
+    for text in [b"a", b"b", b"c"] {
+        assert_eq!(append(&store, text), Ok(0));
+        assert_eq!(sealed_text(&ram, &geometry, 0), text);
+    }
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.next), (1, Some(0)));
+    let mut dump = store.begin(&INFO);
+    assert_eq!(dump.append(b"d1", false), Ok(0));
+    assert_eq!(dump.append(b"d2", true), Err(Dropped::NoSlot));
+    assert_eq!(texts(&ram, &geometry), ["d1"]);
+}
+
+#[test]
+fn free_before_overwriting() {
+    let (ram, geometry) = ram(4);
+    let (store, _) = open(&ram, &geometry);
+    for i in 0..6 {
+        append(&store, format!("{i}").as_bytes()).unwrap();
+    }
+    assert_eq!(store.next_slot(), Some(2));
+    as_mainline(&ram, &geometry, |image| {
+        mainline::erase(image, &geometry, 0)
+    });
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.cleared), (3, 1));
+    assert_eq!(census.next, Some(0));
+    append(&store, b"6").unwrap();
+    assert_eq!(texts(&ram, &geometry), ["6", "5", "2", "3"]);
+}
+
+#[test]
+fn deleted_newest_record_keeps_the_ring_going() {
+    let (ram, geometry) = ram(4);
+    let (store, _) = open(&ram, &geometry);
+    for i in 0..3 {
+        append(&store, format!("{i}").as_bytes()).unwrap();
+    }
+    as_mainline(&ram, &geometry, |image| {
+        for slot in 0..3 {
+            mainline::erase(image, &geometry, slot);
+        }
+    });
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.cleared, census.empty), (3, 1));
+    assert_eq!(census.newest_seq, Some(3));
+    assert_eq!(census.diagnosis, Some(Diagnosis::Cleared));
+    assert_eq!(append(&store, b"3"), Ok(3));
+    assert_eq!(seal(&ram, &geometry, 3).seq, 4);
+}
+
+#[test]
+fn mainline_overwrites_our_record() {
+    let (ram, geometry) = ram(4);
+    let (store, _) = open(&ram, &geometry);
+    for i in 0..5 {
+        let text = format!("{i}").repeat(200);
+        append(&store, text.as_bytes()).unwrap();
+    }
+    // A short one leaves our seal, a long one does not, and a full one makes `start` wrap to 0.
+    let long = "y".repeat(450);
+    let full = "z".repeat(600);
+    as_mainline(&ram, &geometry, |image| {
+        mainline::write(image, &geometry, 0, 1000, b"Oops#1 Part1\nshort");
+        mainline::write(image, &geometry, 1, 1001, long.as_bytes());
+        mainline::write(image, &geometry, 2, 1002, full.as_bytes());
+    });
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.foreign), (1, 3));
+    assert_eq!(texts(&ram, &geometry)[0], "F:Oops#1 Part1\nshort");
+    assert_eq!(texts(&ram, &geometry)[1], format!("F:{long}"));
+    assert_eq!(texts(&ram, &geometry)[2], format!("F:{}", &full[..482]));
+    for slot in 0..3 {
+        let (kind, payload) = look(&&ram, &geometry, slot);
+        let Kind::Foreign(foreign) = kind else {
+            unreachable!()
+        };
+        assert_eq!(foreign.stamp.secs, 1000 + slot as i64);
+        assert_eq!(foreign.stamp.nanos, 42_000);
+        let seen = mainline::record(&ram.image(), &geometry, slot);
+        assert_eq!(seen, Some(payload));
+    }
+
+    // Foreign records go before ours, in ring order. The seal with the highest number is the one
+    // behind the short record; slot 3 has the newest record of ours.
+    assert_eq!(census.newest_seq, Some(5));
+    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![1, 2, 0]));
+    assert_eq!(seal(&ram, &geometry, 1).seq, 6);
+    assert_eq!(append(&store, b"d"), Ok(3));
+}
+
+#[test]
+fn foreign_records_only() {
+    let (ram, geometry) = ram(4);
+    as_mainline(&ram, &geometry, |image| {
+        for (slot, secs) in [300, 400, 100, 200].into_iter().enumerate() {
+            mainline::write(image, &geometry, slot, secs, b"text");
+        }
+    });
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.foreign, census.diagnosis), (4, None));
+    assert_eq!(census.newest_seq, None);
+    // The newest one is at slot 1 and stays as long as the dump.
+    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![2, 3, 0]));
+    assert_eq!(dump(&store, &[b"d"]), Ok(vec![1]));
+}
+
+#[test]
+fn foreign_text_that_wraps() {
+    let (ram, geometry) = ram(1);
+    as_mainline(&ram, &geometry, |image| {
+        mainline::write(image, &geometry, 0, 7, b"0123456789abcdefghij");
+        // Turn the text by 9 bytes, as if it had been a ring.
+        image[12..12 + 35].rotate_right(9);
+        image[4..8].copy_from_slice(&9u32.to_ne_bytes());
+    });
+    let (kind, payload) = look(&&ram, &geometry, 0);
+    assert!(matches!(kind, Kind::Foreign(_)), "{kind:?}");
+    assert_eq!(payload, b"====7.000042-D\n0123456789abcdefghij");
+
+    // In pieces of any length, from any position, the text is the same.
+    let extent = kind.extent().unwrap();
+    for pos in 0..payload.len() + 3 {
+        for len in 0..payload.len() + 3 {
+            let mut buf = vec![0xee; len];
+            let n = ringbuf::read_text(&&ram, &geometry, 0, extent, pos, &mut buf);
+            let expected = &payload[pos.min(payload.len())..];
+            let expected = &expected[..len.min(expected.len())];
+            assert_eq!(&buf[..n], expected);
+        }
+    }
+}
+
+#[test]
+fn damage_is_told_apart() {
+    let (ram, geometry) = ram(8);
+    let (store, _) = open(&ram, &geometry);
+    for i in 0..8 {
+        append(&store, format!("text {i}").as_bytes()).unwrap();
+    }
+    let seal_at = |slot| geometry.seal_offset(slot).unwrap();
+    let zone = |slot| geometry.slot_offset(slot).unwrap();
+    {
+        let mut image = ram.bytes.borrow_mut();
+        image[zone(0) + 12 + 30] ^= 1; // payload
+        image[seal_at(1)] ^= 1; // seal
+        image[zone(2)] ^= 1; // sig
+        image[zone(3) + 8] ^= 0xff; // size
+        image[seal_at(4) + 187] = b'W'; // being written
+        image[zone(4)] = 0;
+        image[zone(5)..zone(6)].fill(0);
+        image[zone(6)..zone(7)].fill(0xff);
+        image[zone(7)..zone(7) + 512].fill(0x5a);
+    }
+    let kinds: Vec<Kind> = (0..8).map(|slot| kind(&ram, &geometry, slot)).collect();
+    assert!(matches!(kinds[0], Kind::Damaged(seal) if seal.seq == 1));
+    assert_eq!(kinds[0].extent(), None);
+    assert!(matches!(kinds[1], Kind::Foreign(_)));
+    assert!(matches!(kinds[2], Kind::Sealed(seal) if seal.seq == 3));
+    assert!(matches!(kinds[3], Kind::Sealed(seal) if seal.seq == 4));
+    assert_eq!(
+        kinds[4..],
+        [Kind::Torn, Kind::Zero, Kind::Erased, Kind::Garbage]
+    );
+
+    let (_, census) = open(&ram, &geometry);
+    assert_eq!(
+        census,
+        Census {
+            slots: 8,
+            sealed: 2,
+            foreign: 1,
+            damaged: 1,
+            torn: 1,
+            blank: 2,
+            garbage: 1,
+            next: Some(4),
+            newest_seq: Some(4),
+            ..Census::default()
+        }
+    );
+}
+
+#[test]
+fn seal_of_a_later_version() {
+    let (ram, geometry) = ram(3);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"a").unwrap();
+    append(&store, b"b").unwrap();
+    drop(store);
+    {
+        // Version 2 has 16 more bytes in front.
+        let mut image = ram.bytes.borrow_mut();
+        let seal_at = geometry.seal_offset(0).unwrap();
+        let end = seal_at + SEAL_LEN;
+        image[end - 208..seal_at].fill(0x77);
+        image[end - 12..end - 10].copy_from_slice(&208u16.to_le_bytes());
+        image[end - 10..end - 8].copy_from_slice(&2u16.to_le_bytes());
+        let crc = !kernel_crc32c(!0, &image[end - 208..end - 4]);
+        image[end - 4..end].copy_from_slice(&crc.to_le_bytes());
+    }
+    let (found, text) = look(&&ram, &geometry, 0);
+    assert!(
+        matches!(
+            found,
+            Kind::Newer {
+                version: 2,
+                text: Some(_)
+            }
+        ),
+        "{found:?}"
+    );
+    assert_eq!(strip_prefix(&text), b"a");
+    // It is kept as long as there is something else.
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.newer, census.sealed, census.next), (1, 1, Some(2)));
+    append(&store, b"c").unwrap();
+    assert_eq!(store.next_slot(), Some(0));
+
+    let image = ram.image();
+    let header = geometry.slot_offset(0).unwrap();
+    // Without a header the text cannot be found, but the record is not taken for rubbish.
+    ram.bytes.borrow_mut()[header] = 0;
+    let found = kind(&ram, &geometry, 0);
+    assert_eq!(
+        found,
+        Kind::Newer {
+            version: 2,
+            text: None
+        }
+    );
+    *ram.bytes.borrow_mut() = image.clone();
+    mainline::erase(&mut ram.bytes.borrow_mut(), &geometry, 0);
+    assert_eq!(kind(&ram, &geometry, 0), Kind::Cleared(None));
+    // With a wrong CRC it is none, but mainline's record is still there.
+    *ram.bytes.borrow_mut() = image;
+    ram.bytes.borrow_mut()[500 - 208 + 12 + 4] ^= 1;
+    assert!(matches!(kind(&ram, &geometry, 0), Kind::Foreign(_)));
+}
+
+#[test]
+fn length_of_a_later_version_is_checked() {
+    let (ram, geometry) = ram(1);
+    for length in 0..=u16::MAX {
+        let mut image = ram.bytes.borrow_mut();
+        let tail: Vec<u8> = [length.to_le_bytes(), 9u16.to_le_bytes()]
+            .concat()
+            .into_iter()
+            .chain(SEAL_MAGIC.to_le_bytes())
+            .collect();
+        image[500..508].copy_from_slice(&tail);
+        let begin = 512usize.saturating_sub(usize::from(length));
+        let crc = match image.get(begin..508) {
+            Some(covered) => !kernel_crc32c(!0, covered),
+            None => 0,
+        };
+        image[508..].copy_from_slice(&crc.to_le_bytes());
+        drop(image);
+        let expected = match length {
+            // Beyond it there is the header, and below it not even the tail.
+            12..=500 => Kind::Newer {
+                version: 9,
+                text: None,
+            },
+            _ => Kind::Torn,
+        };
+        // All bytes but the seal are zero, so that the zone counts as cleared if it is valid.
+        let expected = match expected {
+            Kind::Newer { .. } => Kind::Cleared(None),
+            kind => kind,
+        };
+        assert_eq!(kind(&ram, &geometry, 0), expected, "{length}");
+    }
+}
+
+#[test]
+fn diagnosis() {
+    let geometry = geometry(4);
+    let diagnose = |fill: &dyn Fn(&mut [u8])| {
+        let ram = Ram::new(vec![0; 2048]);
+        fill(&mut ram.bytes.borrow_mut());
+        let (_, census) = open(&ram, &geometry);
+        census.diagnosis
+    };
+    assert_eq!(diagnose(&|_| ()), Some(Diagnosis::ZeroFilled));
+    let erased = diagnose(&|image| image.fill(0xff));
+    assert_eq!(erased, Some(Diagnosis::Erased));
+    let garbage = diagnose(&|image| image.fill(0x5a));
+    assert_eq!(garbage, Some(Diagnosis::Garbage));
+    let cleared = diagnose(&|image| mainline::load(image, &geometry));
+    assert_eq!(cleared, Some(Diagnosis::Cleared));
+    let one_cleared = diagnose(&|image| {
+        image.fill(0xff);
+        mainline::erase(image, &geometry, 3);
+    });
+    assert_eq!(one_cleared, Some(Diagnosis::Cleared));
+    let record = diagnose(&|image| mainline::write(image, &geometry, 3, 1, b"x"));
+    assert_eq!(record, None);
+}
+
+#[test]
+fn diagnosis_of_another_geometry() {
+    let with = |record_size| {
+        Geometry::new(Params {
+            console_size: 4096,
+            ftrace_size: 4096,
+            pmsg_size: 4096,
+            ..params(1 << 20, record_size)
+        })
+        .unwrap()
+    };
+    let sizes = [1024, 4096, 0x2000, 0x4000, 1 << 16];
+    for written in sizes {
+        for opened in sizes {
+            for records in [2, 4, 12] {
+                let (was, is) = (with(written), with(opened));
+                let ram = Ram::new(vec![0x5a; 1 << 20]);
+                {
+                    let mut image = ram.bytes.borrow_mut();
+                    mainline::load(&mut image, &was);
+                    // Records that fit no smaller zone.
+                    let text = "x".repeat(written * 3 / 4);
+                    for slot in 0..records {
+                        mainline::write(&mut image, &was, slot, 1, text.as_bytes());
+                    }
+                    // The first zone lies at the same place always; see below.
+                    mainline::erase(&mut image, &was, 0);
+                    image[0] = 0;
+                }
+                let (_, census) = open(&ram, &is);
+                let name = format!("{records} of {written} as {opened}: {census:?}");
+                if written == opened {
+                    assert_eq!(census.diagnosis, None, "{name}");
+                } else if census.foreign == 0 {
+                    let record_size = written;
+                    let other = Diagnosis::OtherGeometry { record_size };
+                    assert_eq!(census.diagnosis, Some(other), "{name}");
+                }
+            }
+        }
+    }
+
+    // A single record in the first zone, too long for ours.
+    let (was, is) = (with(0x4000), with(4096));
+    let ram = Ram::new(vec![0; 1 << 20]);
+    let text = "x".repeat(0x3000);
+    mainline::write(&mut ram.bytes.borrow_mut(), &was, 0, 1, text.as_bytes());
+    let (_, census) = open(&ram, &is);
+    let record_size = 0x4000;
+    let other = Diagnosis::OtherGeometry { record_size };
+    assert_eq!(census.diagnosis, Some(other));
+}
+
+#[test]
+fn open_checks_its_arguments() {
+    let (ram, geometry) = ram(4);
+    let short = (0..3).map(|_| ringbuf::Slot::default()).collect::<Vec<_>>();
+    let err = Store::open(&ram, geometry, short).map(|_| ()).unwrap_err();
+    assert_eq!(err, OpenError::TableLength { needed: 4 });
+    let ram = Ram::new(vec![0; 2047]);
+    let err = Store::open(&ram, geometry, table(&geometry))
+        .map(|_| ())
+        .unwrap_err();
+    assert_eq!(err, OpenError::MemoryTooShort { needed: 2048 });
+}
+
+#[test]
+fn writes_stay_in_their_zone() {
+    let (ram, geometry) = ram(4);
+    let (store, _) = open(&ram, &geometry);
+    for _ in 0..6 {
+        ram.log.borrow_mut().clear();
+        let slot = append(&store, &[b'x'; 200]).unwrap();
+        let zone = slot * 512..slot * 512 + 512;
+        for op in ram.log.borrow().iter() {
+            let (Op::Write { offset, .. } | Op::Barrier { offset, .. }) = op;
+            let len = match op {
+                Op::Write { data, .. } => data.len(),
+                Op::Barrier { len, .. } => *len,
+            };
+            assert!(zone.contains(offset) && offset + len <= zone.end, "{op:?}");
+        }
+    }
+}
+
+#[test]
+fn rubbish_written_while_loaded_does_not_matter() {
+    let (ram, geometry) = ram(4);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"a").unwrap();
+    ram.bytes.borrow_mut().fill(0xa5);
+    assert_eq!(append(&store, b"b"), Ok(1));
+    assert_eq!(sealed_text(&ram, &geometry, 1), b"b");
+    assert_eq!(mainline::record(&ram.image(), &geometry, 1).unwrap(), {
+        let (kind, _) = look(&&ram, &geometry, 1);
+        payload(&&ram, &geometry, 1, &kind)
+    });
+}
+
+#[test]
+fn forged_sequence_numbers() {
+    let (ram, geometry) = ram(4);
+    let forge = |slot: usize, seq: u64, dump: u64| {
+        let (store, _) = open(&ram, &geometry);
+        let payload = b"====1.000000-D\nPanic#1 Part1\nforged";
+        let seal = Seal {
+            seq,
+            dump,
+            size: payload.len() as u32,
+            payload_crc: !kernel_crc32c(!0, payload),
+            ..seal_template()
+        };
+        let raw = seal.encode::<&Ram>();
+        let memory = store.memory();
+        assert!(memory.write(slot * 512, &[1; 12]));
+        assert!(memory.write(geometry.data_offset(slot).unwrap(), payload));
+        assert!(memory.write(geometry.seal_offset(slot).unwrap(), &raw));
+    };
+    // The highest number there is must not make our next ones invalid.
+    forge(0, (1 << 47) - 1, (1 << 47) - 1);
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.newest_seq), (1, None));
+    assert_eq!(append(&store, b"a"), Ok(1));
+    assert_eq!(seal(&ram, &geometry, 1).seq, 1);
+    // If all slots claim to be the newest record, all but one are overwritten.
+    for slot in 0..4 {
+        forge(slot, 77, 77);
+    }
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.newest_seq), (4, Some(77)));
+    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![1, 2, 3]));
+}
+
+fn seal_template() -> Seal {
+    Seal {
+        seq: 1,
+        dump: 1,
+        realtime_ns: 0,
+        boottime_ns: 0,
+        boot_id: [0; 16],
+        part: 1,
+        parts: 1,
+        size: 0,
+        payload_crc: 0,
+        reason: 1,
+        description: [0; 60],
+        release: [0; 48],
+    }
+}
+
+/// Memory whose user stops for ever at one of the writes, or to which a write fails.
+struct Stop<'a> {
+    ram: &'a Ram,
+    /// The number of writes to go.
+    stop: std::cell::Cell<usize>,
+    fail: bool,
+}
+
+impl Memory for Stop<'_> {
+    fn len(&self) -> usize {
+        self.ram.len()
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        self.ram.read(offset, buf)
+    }
+
+    fn write(&self, offset: usize, data: &[u8]) -> bool {
+        let stop = self.stop.get();
+        self.stop.set(stop.wrapping_sub(1));
+        if stop == 0 {
+            if self.fail {
+                return false;
+            }
+            // Does not print a message.
+            std::panic::resume_unwind(Box::new("stopped"));
+        }
+        self.ram.write(offset, data)
+    }
+
+    fn barrier(&self, offset: usize, len: usize) {
+        self.ram.barrier(offset, len);
+    }
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        kernel_crc32c(crc, data)
+    }
+}
+
+#[test]
+fn stopped_cpus() {
+    for stop in 0..6 {
+        let (ram, geometry) = ram(3);
+        let memory = Stop {
+            ram: &ram,
+            stop: usize::MAX.into(),
+            fail: false,
+        };
+        let (store, _) = Store::open(memory, geometry, table(&geometry)).unwrap();
+        let append = |info, text: &[u8]| store.begin(info).append(text, true);
+        let stopped = || {
+            store.memory().stop.set(stop);
+            let result = catch_unwind(AssertUnwindSafe(|| append(&INFO, b"stopped")));
+            assert!(result.is_err());
+        };
+        let panic = DumpInfo {
+            urgent: true,
+            ..INFO
+        };
+
+        append(&INFO, b"a").unwrap();
+        // A CPU stops for ever at slot 1; others go on around it.
+        stopped();
+        assert_eq!(append(&INFO, b"b"), Ok(2));
+        assert_eq!(append(&INFO, b"c"), Ok(0));
+        assert_eq!(append(&INFO, b"d"), Ok(2));
+        // An urgent dump prefers other slots, too.
+        assert_eq!(append(&panic, b"e"), Ok(0));
+        // Another CPU stops. "e" is the newest, and no slot is left but for a panic.
+        stopped();
+        assert_eq!(append(&INFO, b"f"), Err(Dropped::NoSlot));
+        assert_eq!(append(&panic, b"g"), Ok(1));
+        assert_eq!(sealed_text(&ram, &geometry, 0), b"e");
+        assert_eq!(sealed_text(&ram, &geometry, 1), b"g");
+
+        // The only slot.
+        let geometry = common::geometry(1);
+        let ram = Ram::new(vec![0; 512]);
+        let memory = Stop {
+            ram: &ram,
+            stop: stop.into(),
+            fail: false,
+        };
+        let (store, _) = Store::open(memory, geometry, table(&geometry)).unwrap();
+        let result = catch_unwind(AssertUnwindSafe(|| store.begin(&INFO).append(b"a", true)));
+        assert!(result.is_err());
+        assert_eq!(store.begin(&INFO).append(b"b", true), Err(Dropped::NoSlot));
+        assert_eq!(store.begin(&panic).append(b"c", true), Ok(0));
+        assert_eq!(sealed_text(&ram, &geometry, 0), b"c");
+    }
+}
+
+#[test]
+fn refused_writes() {
+    for stop in 0..6 {
+        let (ram, geometry) = ram(2);
+        let memory = Stop {
+            ram: &ram,
+            stop: stop.into(),
+            fail: true,
+        };
+        let (store, _) = Store::open(memory, geometry, table(&geometry)).unwrap();
+        let append = |text: &[u8]| store.begin(&INFO).append(text, true);
+        assert_eq!(append(b"a"), Err(Dropped::Memory));
+        assert_eq!(append(b"b"), Ok(1));
+        // The slot is not lost.
+        assert_eq!(append(b"c"), Ok(0));
+        assert_eq!(texts(&ram, &geometry), ["c", "b"]);
+    }
+}
