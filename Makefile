@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+# `make help` tells the targets. Kbuild, beside this file, is what the kernel's build system reads.
+
+ifndef KDIR
+KDIR := $(shell scripts/find-kdir)
+endif
+
+# Where the modules are built: here, or in a copy of the sources, so that builds for other kernels and for clippy leave
+# this one alone.
+BUILD_DIR ?= .
+
+# The sources of the modules, without generated ones.
+sources = find . -name '.?*' -prune -o -path ./target -prune -o -path ./qemu-test -prune -o \
+	\( -name Kbuild -o -name '*.rs' -o -name '*.h' \) ! -name '*_generated.rs' -print
+rust_sources = find . -name '.?*' -prune -o -path ./target -prune -o -name '*.rs' ! -name '*_generated.rs' -print
+quiet = $(if $(V),,@)
+kbuild = $(quiet)+$(MAKE) --no-print-directory -C '$(KDIR)' M='$(abspath $(BUILD_DIR))'
+# For what this Makefile itself runs in the environment.
+enter = scripts/enter make -j$(shell nproc)
+
+modules: ## build rust_ramoops.ko and rust_phram.ko for the kernel of KDIR (default: the running kernel)
+	@scripts/check-kdir '$(KDIR)'
+ifneq ($(BUILD_DIR),.)
+	@mkdir -p $(BUILD_DIR)
+	@$(sources) | xargs cp --parents --preserve=timestamps -t $(BUILD_DIR)
+endif
+	$(kbuild) modules
+
+modules-%: ## the same for the newest Debian kernel of a series (make modules-7.2), in .build/SERIES (root)
+	@scripts/env $*
+	@$(enter) modules KDIR="$$(scripts/find-kdir $*)" BUILD_DIR=.build/$*
+
+demo: ## build everything in an environment of its own, crash a virtual machine, read the log back (root)
+	@scripts/env
+	@$(enter) modules
+	@scripts/enter scripts/demo
+
+test: ## all tests and checks, in the same environment (root)
+	@scripts/test
+
+kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
+	@scripts/kdir
+
+# The kernel that the modules were built for, which need not be the running one.
+release = $$(modinfo -F vermagic rust_ramoops.ko | cut -d ' ' -f 1)
+
+install: ## install the modules, and an example for /etc/modprobe.d in /usr/share/doc/rust_ramoops (root)
+	@test -e rust_ramoops.ko -a -e rust_phram.ko || { echo 'error: nothing to install; run make first.' >&2; exit 1; }
+	install -D -m 644 -t "$(DESTDIR)/lib/modules/$(release)/updates" rust_ramoops.ko rust_phram.ko
+	install -D -m 644 -t "$(DESTDIR)/usr/share/doc/rust_ramoops" packaging/modprobe.d/rust_ramoops.conf
+	test -n "$(DESTDIR)" || depmod "$(release)"
+
+uninstall: ## remove what install installed, for every kernel (root)
+	@for module in "$(DESTDIR)"/lib/modules/*/updates/rust_ramoops.ko; do \
+		test -e "$$module" || continue; \
+		updates=$${module%/*}; release=$${updates%/*}; \
+		rm -fv "$$module" "$$updates/rust_phram.ko"; \
+		test -n "$(DESTDIR)" || depmod "$${release##*/}"; \
+	done
+	@rm -rf "$(DESTDIR)/usr/share/doc/rust_ramoops"
+
+fmt: ## format all Rust sources
+	$(quiet)$(rust_sources) | xargs rustfmt --config-path .rustfmt.toml
+
+check: check-fmt clippy check-shell check-panic check-unsafe ## all checks that run nothing (in the environment: scripts/enter make check)
+
+check-fmt: ## are all Rust sources formatted?
+	$(quiet)$(rust_sources) | xargs rustfmt --check --config-path .rustfmt.toml
+
+clippy: clippy-modules clippy-ringbuf ## the kernel's lints for the modules, clippy's for the record store; warnings are errors
+
+clippy-modules:
+	@$(MAKE) --no-print-directory modules BUILD_DIR=.build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings
+
+clippy-ringbuf:
+	cargo clippy --locked --all-targets -- -D warnings
+
+shell_scripts = grep -rlE '^\#!/bin/(ba)?sh|^\# shellcheck shell=' .ci packaging qemu-test scripts
+
+check-shell: ## shellcheck
+	$(quiet)$(shell_scripts) | xargs shellcheck --external-sources --source-path=SCRIPTDIR
+
+# A module links to the kernel's core crate at load time, so a path to a panic is an undefined symbol.
+check-panic: modules ## no path in the modules leads to a Rust panic
+	@for module in rust_ramoops.ko rust_phram.ko; do \
+		symbols=$$(nm -u "$$module") || exit 1; \
+		if echo "$$symbols" | grep -E ' (_R|_ZN).*(panic|_fail(ed)?(E|$$|17h))| rust_build_error'; then \
+			echo "error: $$module can panic: it needs the symbols above." >&2; exit 1; \
+		fi; \
+	done
+
+# From clean, because only then every warning shows.
+check-warnings: clean-modules ## the modules build without a warning
+	@mkdir -p .build
+	@$(MAKE) --no-print-directory modules 2>&1 | tee .build/modules.log
+	@test -e rust_ramoops.ko -a -e rust_phram.ko
+	@! grep -i warning .build/modules.log
+
+# Comments may speak of it.
+check-unsafe: ## `unsafe` only in linux/
+	@$(rust_sources) | grep -v '^./linux/' | xargs awk '{ code = $$0; sub("//.*", "", code) } \
+		code ~ /(^|[^A-Za-z0-9_])unsafe([^A-Za-z0-9_]|$$)/ { print FILENAME ":" FNR ": " $$0; bad = 1 } END { exit bad }' || \
+		{ echo 'error: unsafe outside linux/ (lines above).' >&2; exit 1; }
+
+clean: clean-modules ## remove everything that was built in this folder (the environment stays: see scripts/env)
+	rm -rf .build target test-logs
+
+clean-modules:
+	$(quiet)find . -path ./.git -prune -o -path ./.build -prune -o -path ./target -prune -o \( -name '*.o' -o -name '*.ko' -o \
+		-name '.*.cmd' -o -name '*.mod' -o -name '*.mod.c' -o -name 'modules.order' -o -name 'Module.symvers' -o \
+		-name '*_generated.rs' -o -name '.*.d' \) -type f -exec rm -f {} +
+
+help: ## this text
+	@echo 'make TARGET [KDIR=kernel build directory] [V=1]'
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
+
+.PHONY: modules demo test kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf check-shell \
+	check-panic check-unsafe check-warnings clean clean-modules help
