@@ -1,0 +1,100 @@
+"""Fixtures: what all tests share is built once per run; a file of tests shares one guest."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from accel import choose_accel
+from initramfs import build_initramfs, build_test_module, our_modules
+from records import build_reader, Reader
+from vm import REGION_SIZE, VM
+
+CONSOLE_LINES = 60
+
+
+@pytest.fixture(scope="session")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if base.name.startswith("popen-") else base
+
+
+@contextmanager
+def locked(directory: Path, name: str) -> Iterator[Path]:
+    """Lets one worker at a time do something that is to be done once per run."""
+    with (directory / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory / name
+
+
+@pytest.fixture(scope="session")
+def initramfs(run_directory: Path) -> Path:
+    with locked(run_directory, "initramfs.cpio") as image:
+        if not image.exists():
+            build_initramfs(image, [*our_modules(), build_test_module(run_directory)])
+    return image
+
+
+@pytest.fixture(scope="session")
+def accel(initramfs: Path) -> str:
+    return choose_accel(initramfs)
+
+
+@pytest.fixture(scope="session")
+def records(run_directory: Path) -> Reader:
+    """Reads the records of a guest's region: `records(vm, record_size=...)`."""
+    with locked(run_directory, "reader"):
+        return Reader(build_reader())
+
+
+@pytest.fixture(scope="session")
+def boot(initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VM]:
+    """Starts a guest: `with boot(...) as vm`."""
+
+    def start(**options: object) -> VM:
+        return VM(initramfs, tmp_path_factory.mktemp("guest"), accel=accel, **options)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def vm_options() -> dict[str, object]:
+    """What is special about the guest of a file of tests; files override it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared_vm(boot: Callable[..., VM], vm_options: dict[str, object]) -> Iterator[VM]:
+    with boot(**vm_options) as vm:
+        yield vm
+
+
+@pytest.fixture
+def vm(shared_vm: VM) -> VM:
+    """The guest of this file of tests, with an empty region and nothing loaded.
+
+    A case that lost the guest costs a reset, and does not take the other cases with it.
+    """
+    if shared_vm.lost:
+        shared_vm.reset()
+    shared_vm.unload()
+    shared_vm.write(bytes(REGION_SIZE))
+    return shared_vm
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if report.failed and VM.last_used:
+        tail = VM.last_used.all_consoles().splitlines()[-CONSOLE_LINES:]
+        report.sections.append(("guest console", "\n".join(tail)))
+    return report
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    VM.last_used = None

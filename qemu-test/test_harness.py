@@ -1,0 +1,76 @@
+"""The harness itself: a guest that does not answer as it should must fail a test, and soon."""
+
+import time
+
+import pytest
+
+from vm import GuestError, REGION_SIZE, REGION_START, VM
+
+
+def test_commands_give_status_and_output(vm: VM) -> None:
+    result = vm.run("echo out; echo 'it''s' err >&2; exit 3")
+    assert (result.status, result.output) == (3, "out\nits err\n")
+    assert vm.ok("head -c 100000 /dev/zero | tr '\\0' x") == "x" * 100000
+
+
+def test_the_region_is_reserved_and_visible_from_outside(vm: VM) -> None:
+    assert f"{REGION_START:08x}-{REGION_START + REGION_SIZE - 1:08x} : Reserved" in vm.ok("cat /proc/iomem")
+    vm.write(b"seen in the guest", 0x1230)
+    # /dev/mem refuses reserved memory on this kernel; an MTD device is the way to it.
+    vm.phram("phram")
+    assert vm.ok("dd if=/dev/mtd0 bs=1 skip=$((0x1230)) count=17 2>/dev/null") == "seen in the guest"
+    vm.ok("printf 'seen on the host' | dd of=/dev/mtd0 bs=1 seek=$((0x4560)) conv=notrunc 2>/dev/null")
+    assert vm.read(0x4560, 16) == b"seen on the host"
+
+
+def test_the_region_survives_a_crash(vm: VM) -> None:
+    content = bytes(range(256)) * (REGION_SIZE // 256)
+    vm.write(content)
+    boots = vm.boots
+    vm.crash()
+    assert vm.boots == boots + 1
+    assert "Kernel panic" in vm.all_consoles() and "Kernel panic" not in vm.console()
+    assert vm.read() == content
+
+
+def test_an_oops_kills_its_process_only(vm: VM) -> None:
+    for word, message in (("oops", "NULL pointer dereference"), ("bug", "kernel BUG at"), ("warn", "a warning, as asked")):
+        mark = len(vm.ok("dmesg"))
+        vm.oops(word)
+        assert message in vm.ok("dmesg")[mark:]
+
+
+def test_a_hanging_guest_fails_the_test(vm: VM) -> None:
+    started = time.monotonic()
+    with pytest.raises(GuestError, match="hangs"):
+        vm.run("while :; do :; done", timeout=3)
+    assert time.monotonic() - started < 6
+    with pytest.raises(GuestError, match="lost before"):
+        vm.run("true")
+
+
+def test_a_silent_reboot_fails_the_test(vm: VM) -> None:
+    started = time.monotonic()
+    with pytest.raises(GuestError, match="rebooted"):
+        vm.run("echo b > /proc/sysrq-trigger", timeout=60)
+    assert time.monotonic() - started < 60
+
+
+def test_a_reboot_between_commands_fails_the_test(vm: VM) -> None:
+    boots = vm.boots
+    vm.ok("(sleep 0.5; echo b > /proc/sysrq-trigger) >/dev/null 2>&1 &")
+    time.sleep(1)
+    with pytest.raises(GuestError, match="rebooted|hangs"):
+        vm.run("true", timeout=60)
+    assert vm.boots == boots + 1
+
+
+def test_a_crash_that_does_not_happen_fails_the_test(vm: VM) -> None:
+    with pytest.raises(GuestError, match="survived"):
+        vm.crash("true")
+
+
+def test_a_dead_qemu_fails_the_test(vm: VM) -> None:
+    vm.qmp("quit")
+    with pytest.raises(GuestError, match="QEMU ended"):
+        vm.run("true")

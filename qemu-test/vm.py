@@ -1,0 +1,327 @@
+"""A guest that runs the stock kernel with a piece of reserved RAM, crashes, warm-reboots, and is asked what it kept.
+
+The kernel log comes over the first serial port into a file. Commands and answers go over the second one (see
+guest/init). Every wait is bounded, and a guest that hangs, reboots unasked or dies raises `GuestError`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mmap
+import os
+import re
+import secrets
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1 << 20
+RAM_SIZE = 256 * MIB
+REGION_START = 0x8000000  # The middle of the guest's RAM.
+REGION_SIZE = MIB
+
+BOOT_TIMEOUT = 60.0  # A boot takes 3 to 5 s under emulation on an idle machine.
+COMMAND_TIMEOUT = 20.0
+
+
+class GuestError(Exception):
+    """The guest did something other than answer: it hung, rebooted unasked, would not crash, or died."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command in the guest came to."""
+
+    command: str
+    status: int
+    output: str
+    log: str = ""  # Kernel messages since the command began. Only `VM.logged` fills it in.
+
+    def __str__(self) -> str:
+        return f"$ {self.command}\n{self.output.rstrip()}\n[exit status {self.status}]\n{self.log}"
+
+
+def kernel_release() -> str:
+    return os.environ["KERNEL_RELEASE"]
+
+
+def kernel_image() -> Path:
+    return Path("/usr/lib/modules") / kernel_release() / "vmlinuz"
+
+
+class VM:
+    """A running guest: `with VM(initramfs, directory) as vm`. The directory keeps the console and QEMU's messages."""
+
+    last_used: VM | None = None  # Whose console goes with the report of a failed test.
+
+    def __init__(
+        self,
+        initramfs: Path,
+        directory: Path,
+        *,
+        accel: str = "tcg",
+        ram: int = RAM_SIZE,
+        region: int = REGION_START,
+        memmap: str = f"{REGION_SIZE:#x}${REGION_START:#x}",
+        cmdline: str = "",
+        smp: int = 1,
+        devices: Sequence[str] = (),
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._console_file = directory / "console.log"
+        self._qemu_log = directory / "qemu.log"
+        self._region = region
+        self._boot_id = ""
+        self._pending = b""
+        self.boots = 0
+        self.lost = False  # Set by a `GuestError`: nothing is known of the guest's state until `reset`.
+
+        kernel_args = ["console=ttyS0 panic=-1 printk.devkmsg=on"]
+        # The self-tests of the crypto API are a fifth of the boot time under emulation and no concern of ours.
+        kernel_args.append("cryptomgr.notests")
+        if memmap:
+            kernel_args.append(f"memmap={memmap}")
+        kernel_args.append(cmdline)
+
+        # Anonymous shared memory: the host sees the guest's RAM, and no file is left behind whatever happens.
+        self._ram_fd = os.memfd_create("guest-ram")
+        os.ftruncate(self._ram_fd, ram)
+        self._agent, agent_end = socket.socketpair()
+        self._qmp, qmp_end = socket.socketpair()
+        inherited = (self._ram_fd, agent_end.fileno(), qmp_end.fileno())
+        self._command = [
+            # QEMU must not outlive us, even if we are killed.
+            *("setpriv", "--pdeathsig", "KILL", "--"),
+            *("qemu-system-x86_64", "-accel", accel, "-cpu", "max", "-smp", str(smp)),
+            *("-machine", "q35,memory-backend=ram", "-m", f"{ram // MIB}"),
+            *("-object", f"memory-backend-file,id=ram,size={ram},mem-path=/proc/self/fd/{inherited[0]},share=on"),
+            *("-no-user-config", "-nodefaults", "-display", "none"),
+            *("-kernel", str(kernel_image()), "-initrd", str(initramfs), "-append", " ".join(kernel_args)),
+            *("-serial", f"file:{self._console_file}"),
+            *("-chardev", f"socket,id=agent,fd={inherited[1]}", "-serial", "chardev:agent"),
+            *("-chardev", f"socket,id=qmp,fd={inherited[2]}", "-mon", "chardev=qmp,mode=control"),
+            *(word for device in devices for word in ("-device", device)),
+        ]
+        with self._qemu_log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        agent_end.close()
+        qmp_end.close()
+        self._ram = mmap.mmap(self._ram_fd, ram)
+
+    def __enter__(self) -> VM:
+        try:
+            self.wait_for_boot()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for thing in (self._agent, self._qmp, self._ram):
+            thing.close()
+        if self._ram_fd >= 0:
+            os.close(self._ram_fd)
+            self._ram_fd = -1
+
+    # Commands
+
+    def run(self, command: str, timeout: float = COMMAND_TIMEOUT) -> Result:
+        """Runs a shell command in the guest, and waits for its end. The guest must survive it."""
+        nonce = self._send(command)
+        words = self._next_message(time.monotonic() + timeout, f"an answer to: {command}")
+        if words[0] == "HELLO":
+            raise self._error(f"the guest rebooted while it ran: {command}")
+        if words[:2] != ["DONE", nonce]:
+            raise self._error(f"not an answer to {command}: {words[:2]}")
+        output = base64.b64decode(words[3]).decode(errors="replace") if len(words) > 3 else ""
+        return Result(command, int(words[2]), output)
+
+    def ok(self, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
+        """Runs a command that must succeed, and returns its output."""
+        result = self.run(command, timeout)
+        assert result.status == 0, str(result)
+        return result.output
+
+    def fails(self, command: str, timeout: float = COMMAND_TIMEOUT) -> str:
+        """Runs a command that must fail, and returns its output."""
+        result = self.run(command, timeout)
+        assert result.status != 0, f"should have failed: {result}"
+        return result.output
+
+    def logged(self, command: str, timeout: float = COMMAND_TIMEOUT) -> Result:
+        """Runs a command, and returns the kernel messages that came meanwhile too."""
+        mark = f"mark-{secrets.token_hex(4)}"
+        self.ok(f"echo {mark} > /dev/kmsg")
+        result = self.run(command, timeout)
+        log = self.ok(f"dmesg | sed '1,/{mark}/d'")
+        return Result(result.command, result.status, result.output, log)
+
+    def crash(self, command: str = "echo c > /proc/sysrq-trigger", timeout: float = BOOT_TIMEOUT) -> None:
+        """Runs a command that ends in a reboot, and waits until the guest is up again."""
+        self._send(command)
+        words = self._next_message(time.monotonic() + timeout, f"the reboot after: {command}")
+        if words[0] != "HELLO":
+            raise self._error(f"the guest survived: {command}")
+
+    def reset(self) -> None:
+        """Presses the reset button: RAM keeps its content. Also brings back a guest that was lost."""
+        self.qmp("system_reset")
+        self.lost = False
+        self._pending = b""
+        self.wait_for_boot()
+
+    def nmi(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Sends a non-maskable interrupt, which the guest was told to panic on, and waits until it is up again."""
+        self.qmp("inject-nmi")
+        self.wait_for_boot(timeout)
+
+    def wait_for_boot(self, timeout: float = BOOT_TIMEOUT) -> None:
+        """Waits until a guest that is known to be booting is up. Answers that are still under way are dropped."""
+        VM.last_used = self
+        before = self.boots
+        deadline = time.monotonic() + timeout
+        while self.boots == before:
+            self._next_message(deadline, "the guest's boot")
+
+    # Modules
+
+    def insmod(self, module: str, **parameters: object) -> str:
+        """Loads a module, which must succeed, and returns what the kernel log said to it."""
+        result = self.logged(insmod(module, **parameters))
+        assert result.status == 0, str(result)
+        return result.log
+
+    def ramoops(self, module: str = "rust_ramoops", **parameters: object) -> str:
+        """Loads a ramoops (ours, or the stock one under the same parameters) onto the reserved region."""
+        return self.insmod(module, **({"mem_address": hex(self._region), "mem_size": hex(REGION_SIZE)} | parameters))
+
+    def phram(self, module: str = "rust_phram", *, name: str = "oops", erasesize: str = "") -> str:
+        """Makes an MTD device of the reserved region."""
+        value = f"{name},{self._region:#x},{REGION_SIZE:#x}"
+        return self.insmod(module, phram=value + (f",{erasesize}" if erasesize else ""))
+
+    def load_test_oops(self) -> None:
+        """Provides /proc/test_oops."""
+        self.ok("[ -e /proc/test_oops ] || insmod test_oops.ko")
+
+    def oops(self, word: str = "oops") -> None:
+        """Has the kernel oops in a process of its own, and go on."""
+        self.load_test_oops()
+        # The writer is killed, and its shell says so: not an error here. The next command tells whether the rest lives.
+        self.run(f"sh -c 'echo {word} > /proc/test_oops'")
+        self.ok("true")
+
+    def unload(self) -> None:
+        """Unloads what tests load, as far as it is loaded."""
+        # test_oops stays: an oops leaves a reference to its file behind for ever.
+        modules = "mtdoops mtdblock rust_ramoops ramoops rust_phram phram"
+        self.ok(f"for m in {modules}; do ! grep -q ^$m' ' /proc/modules || rmmod $m || exit; done")
+
+    # Memory
+
+    def read(self, offset: int = 0, length: int | None = None) -> bytes:
+        """Reads the reserved region from outside."""
+        end = REGION_SIZE if length is None else offset + length
+        return self._ram[self._region + offset : self._region + end]
+
+    def write(self, data: bytes, offset: int = 0) -> None:
+        """Scribbles over the reserved region from outside."""
+        self._ram[self._region + offset : self._region + offset + len(data)] = data
+
+    # Evidence
+
+    def console(self) -> str:
+        """The kernel log since the last boot, as the first serial port had it."""
+        return self.all_consoles().rpartition("] Linux version ")[2]
+
+    def all_consoles(self) -> str:
+        return self._console_file.read_text(errors="replace")
+
+    def qemu_messages(self) -> str:
+        return self._qemu_log.read_text(errors="replace")
+
+    # Machinery
+
+    def qmp(self, command: str) -> None:
+        """Gives QEMU an order. (A client for three orders; a library would be larger than its use here.)"""
+        self._qmp.settimeout(10)
+        with self._qmp.makefile("rw") as stream:
+            for order in ("qmp_capabilities", command):
+                stream.write(json.dumps({"execute": order}) + "\n")
+                stream.flush()
+                for line in stream:
+                    answer = json.loads(line)
+                    if "error" in answer and order == command:
+                        raise self._error(f"QEMU refused {command}: {answer['error']}")
+                    if "return" in answer or "error" in answer:
+                        break
+
+    def _send(self, command: str) -> str:
+        VM.last_used = self
+        if self.lost:
+            raise GuestError("the guest was lost before, and has not been reset")
+        nonce = secrets.token_hex(8)
+        encoded = base64.b64encode(command.encode()).decode()
+        self._agent.sendall(f"RUN {nonce} {encoded}\n".encode())
+        return nonce
+
+    def _next_message(self, deadline: float, what: str) -> list[str]:
+        while True:
+            line, newline, rest = self._pending.partition(b"\n")
+            if newline:
+                self._pending = rest
+                # The port may carry noise before the first message of a boot.
+                if match := re.search(r"(HELLO|DONE) .*", line.decode(errors="replace")):
+                    words = match[0].split()
+                    if words[0] == "HELLO":
+                        self._note_boot(words[1])
+                    return words
+                continue
+            self._check_qemu(what)
+            if time.monotonic() > deadline:
+                raise self._error(f"the guest hangs: waited in vain for {what}")
+            self._agent.settimeout(min(1.0, max(0.01, deadline - time.monotonic())))
+            try:
+                data = self._agent.recv(1 << 16)
+            except TimeoutError:
+                continue
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                self._process.wait(5)
+            self._pending += data
+
+    def _note_boot(self, boot_id: str) -> None:
+        if boot_id == self._boot_id:
+            raise self._error("the guest's agent started again without a reboot")
+        self._boot_id = boot_id
+        self.boots += 1
+
+    def _check_qemu(self, what: str) -> None:
+        if self._process.poll() is not None:
+            raise self._error(f"QEMU ended ({self._process.returncode}) while waiting for {what}")
+        if "KVM internal error" in self.qemu_messages():
+            raise self._error(f"KVM failed while waiting for {what}")
+
+    def _error(self, message: str) -> GuestError:
+        self.lost = True
+        if messages := self.qemu_messages():
+            message += f"\nQEMU: {messages[:1000]}"
+        return GuestError(message)
+
+
+def insmod(module: str, **parameters: object) -> str:
+    """The shell command that loads a module."""
+    return " ".join(["insmod", f"{module}.ko", *(shlex.quote(f"{name}={value}") for name, value in parameters.items())])
