@@ -13,8 +13,9 @@ use core::{
     mem::MaybeUninit,
     ptr::NonNull, //
 };
+#[cfg(CONFIG_SECURITY)]
+use kernel::error::to_result;
 use kernel::{
-    error::to_result,
     fmt,
     page::PAGE_SIZE,
     prelude::*, //
@@ -469,6 +470,10 @@ impl Drop for Mapping {
 
 /// Fails if the kernel is locked down against access to physical memory, as `/dev/mem` does.
 pub fn check_lockdown() -> Result {
+    // Lockdown is a security module.
+    #[cfg(not(CONFIG_SECURITY))]
+    return Ok(());
+    #[cfg(CONFIG_SECURITY)]
     // SAFETY: The function has no requirements.
     to_result(unsafe { bindings::security_locked_down(bindings::lockdown_reason_LOCKDOWN_DEV_MEM) })
 }

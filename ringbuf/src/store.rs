@@ -467,13 +467,14 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
     ///
     /// The first free slot is taken at once: usually that is the first one looked at.
     fn pick(&self, dump: u64, protected: u64) -> Option<(usize, u64)> {
-        let newest = self.newest.load(Ordering::Acquire);
         let single = self.slots.len() == 1;
         let mut best: Option<(usize, u64)> = None;
         for (index, value) in self.ring() {
             if value == FREE {
                 return Some((index, value));
             }
+            // Loaded after `value`, so that a record completed just now is known to be the newest.
+            let newest = self.newest.load(Ordering::Acquire);
             // A store of one slot would store nothing if it kept to the second rule.
             if value == BUSY
                 || (!single && (value == newest || value == protected))

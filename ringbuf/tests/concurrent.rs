@@ -5,7 +5,9 @@
 mod common;
 
 use std::{
+    cell::Cell,
     collections::HashMap,
+    ops::Deref,
     sync::{
         atomic::{
             AtomicU8,
@@ -22,8 +24,10 @@ use common::{
     geometry,
     kernel_crc32c,
     look,
+    mainline,
     strip_prefix,
     table,
+    Ram,
     INFO, //
 };
 use ringbuf::{
@@ -32,6 +36,7 @@ use ringbuf::{
     Geometry,
     Kind,
     Memory,
+    Slot,
     Store, //
 };
 
@@ -244,4 +249,110 @@ fn writer_that_is_late() {
     assert_eq!(strip_prefix(&payload), b"late text");
     // It is the oldest, however late it was written.
     assert_eq!(store.next_slot(), Some(0));
+}
+
+/// A slot table which stores a second dump when the first one looks at it for the n-th time.
+struct Table(Vec<Slot>);
+
+type Nested = Store<&'static Ram, Table>;
+
+thread_local! {
+    /// Accesses to the table to go, and the store for the second dump.
+    static NEXT: Cell<(usize, Option<&'static Nested>)> = const { Cell::new((0, None)) };
+    static RESULT: Cell<Option<Result<usize, Dropped>>> = const { Cell::new(None) };
+    /// Whether the first dump was whole when the second one began.
+    static WHOLE: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Deref for Table {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        match NEXT.get() {
+            (0, Some(store)) => {
+                NEXT.set((0, None));
+                let whole = |slot| {
+                    let (kind, payload) = look(store.memory(), store.geometry(), slot);
+                    matches!(kind, Kind::Sealed(_)) && payload.ends_with(b"first")
+                };
+                WHOLE.set((0..self.0.len()).any(whole));
+                let mut dump = store.begin(&INFO);
+                RESULT.set(Some(dump.append(b"second", true)));
+            }
+            (n, store) => NEXT.set((n.saturating_sub(1), store)),
+        }
+        &self.0
+    }
+}
+
+/// Interrupts a dump at each access to the slot table by another one, as an NMI does, or another
+/// CPU that is faster.
+#[test]
+fn interrupted_anywhere() {
+    let mut both = 0;
+    for slots in 1..5 {
+        for (filled, foreign) in (0..2 * slots + 1).map(|n| (n, false)).chain([(0, true)]) {
+            for n in 0.. {
+                let geometry = geometry(slots);
+                let mut image = vec![0; geometry.mem_size()];
+                if foreign {
+                    for slot in 0..slots {
+                        mainline::write(&mut image, &geometry, slot, slot as u64, b"x");
+                    }
+                }
+                // Leaked, because the table needs the store that it is a part of.
+                let ram: &Ram = Box::leak(Box::new(Ram::new(image)));
+                let table = Table(table(&geometry));
+                let (store, _) = Store::open(ram, geometry, table).unwrap();
+                let store: &Nested = Box::leak(Box::new(store));
+                for _ in 0..filled {
+                    store.begin(&INFO).append(b"filled", true).unwrap();
+                }
+                let newest = match (filled, foreign) {
+                    (0, false) => None,
+                    (0, true) => Some(slots - 1),
+                    _ => Some((filled - 1) % slots),
+                };
+                let before = newest.map(|slot| look(&ram, &geometry, slot));
+
+                RESULT.set(None);
+                let mut dump = store.begin(&INFO);
+                NEXT.set((n, Some(store)));
+                let first = dump.append(b"first", true);
+                NEXT.set((0, None));
+                // The first dump was over before its n-th access.
+                let Some(second) = RESULT.take() else {
+                    break;
+                };
+
+                let name = format!("{filled} in {slots}, access {n}: {first:?}, {second:?}");
+                let text = |slot| strip_prefix(&look(&ram, &geometry, slot).1).to_vec();
+                if slots == 1 {
+                    let stored = text(0);
+                    assert!(stored == b"first" || stored == b"second", "{name}");
+                    continue;
+                }
+                if let (Ok(first), Ok(second)) = (first, second) {
+                    both += 1;
+                    // If the first one was complete before, the second one may not take it.
+                    assert_ne!(first, second, "{name}");
+                }
+                assert!(first.is_ok() || second.is_ok(), "{name}");
+                for (result, expected) in [(first, b"first".as_slice()), (second, b"second")] {
+                    match result {
+                        Ok(slot) => assert_eq!(text(slot), expected, "{name}"),
+                        // There is no room for both but for the newest.
+                        Err(err) => assert_eq!((err, slots), (Dropped::NoSlot, 2), "{name}"),
+                    }
+                }
+                // If the first dump was whole, it was the newest, and what was before is fair game.
+                if !WHOLE.get() {
+                    let after = newest.map(|slot| look(&ram, &geometry, slot));
+                    assert_eq!(before, after, "{name}");
+                }
+            }
+        }
+    }
+    println!("both stored in {both} cases");
+    assert!(both > 50);
 }

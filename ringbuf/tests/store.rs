@@ -432,6 +432,30 @@ fn damage_is_told_apart() {
 }
 
 #[test]
+fn header_without_a_stamp_is_no_record() {
+    let (ram, geometry) = ram(3);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"a").unwrap();
+    {
+        let mut image = ram.bytes.borrow_mut();
+        for slot in [0, 1] {
+            mainline::write(&mut image, &geometry, slot, 1, b"x");
+            image[slot * 512 + 12] = b'-';
+        }
+        // Mainline calls this one invalid.
+        mainline::write(&mut image, &geometry, 2, 1, b"x");
+        let start = 512 * 2 + 4;
+        image[start..start + 4].copy_from_slice(&19u32.to_ne_bytes());
+    }
+    assert!(matches!(kind(&ram, &geometry, 0), Kind::Damaged(_)));
+    assert_eq!(kind(&ram, &geometry, 1), Kind::Garbage);
+    assert_eq!(kind(&ram, &geometry, 2), Kind::Garbage);
+    for slot in 0..3 {
+        assert_eq!(mainline::record(&ram.image(), &geometry, slot), None);
+    }
+}
+
+#[test]
 fn seal_of_a_later_version() {
     let (ram, geometry) = ram(3);
     let (store, _) = open(&ram, &geometry);
@@ -562,14 +586,14 @@ fn diagnosis_of_another_geometry() {
     let sizes = [1024, 4096, 0x2000, 0x4000, 1 << 16];
     for written in sizes {
         for opened in sizes {
-            for records in [2, 4, 12] {
+            for (records, long) in [(2, true), (4, false), (12, true), (12, false)] {
                 let (was, is) = (with(written), with(opened));
                 let ram = Ram::new(vec![0x5a; 1 << 20]);
                 {
                     let mut image = ram.bytes.borrow_mut();
                     mainline::load(&mut image, &was);
-                    // Records that fit no smaller zone.
-                    let text = "x".repeat(written * 3 / 4);
+                    // Long ones fit no smaller zone, but short ones do.
+                    let text = "x".repeat(if long { written * 3 / 4 } else { 100 });
                     for slot in 0..records {
                         mainline::write(&mut image, &was, slot, 1, text.as_bytes());
                     }
@@ -589,6 +613,17 @@ fn diagnosis_of_another_geometry() {
             }
         }
     }
+
+    // Mainline does not accept such a header.
+    let (was, is) = (with(4096), with(0x4000));
+    let ram = Ram::new(vec![0x5a; 1 << 20]);
+    for slot in 1..9 {
+        let mut image = ram.bytes.borrow_mut();
+        mainline::write(&mut image, &was, slot, 1, b"x");
+        image[slot * 4096 + 4..slot * 4096 + 8].fill(0x7f);
+    }
+    let (_, census) = open(&ram, &is);
+    assert_eq!(census.diagnosis, Some(Diagnosis::Garbage));
 
     // A single record in the first zone, too long for ours.
     let (was, is) = (with(0x4000), with(4096));
