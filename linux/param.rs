@@ -159,7 +159,7 @@ impl Param for Text {
     fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
         let mut text = [0; Self::SIZE];
         if arg.len() >= text.len() {
-            return Err(ENAMETOOLONG);
+            return Err(E2BIG);
         }
         for (to, from) in text.iter_mut().zip(arg) {
             *to = *from;

@@ -449,8 +449,7 @@ impl Mapping {
         }
         #[cfg(not(CONFIG_ARCH_HAS_PMEM_API))]
         let _ = (offset, len);
-        // SAFETY: A barrier has no requirements.
-        unsafe { bindings::wmb() };
+        write_barrier();
     }
 
     /// The virtual and physical address of a range, for `mtd_point()`.
@@ -466,6 +465,23 @@ impl Drop for Mapping {
         // undoes `ioremap`.
         unsafe { bindings::memunmap(self.addr.as_ptr().cast()) };
     }
+}
+
+/// Orders all writes before it, cached or combined, before all writes after it: C's `wmb()`, for
+/// which not every supported kernel has a helper.
+fn write_barrier() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: The instruction only orders memory accesses.
+    unsafe {
+        core::arch::asm!("sfence", options(nostack, preserves_flags))
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: The instruction only orders memory accesses.
+    unsafe {
+        core::arch::asm!("dsb st", options(nostack, preserves_flags))
+    };
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
 }
 
 /// Fails if the kernel is locked down against access to physical memory, as `/dev/mem` does.

@@ -58,7 +58,7 @@ run_step() {
 # show_log LOG: the end of a failed step's log, and where the rest is.
 show_log() {
 	printf -- '--- the last lines of %s\n' "$1" >&2
-	# Tools that think they talk to a terminal must not garble ours.
-	tail -n 20 "$1" | tr -d '\000-\010\013-\037' >&2
+	# No control characters for our terminal, and no endless lines.
+	tail -n 20 "$1" | tr -d '\000-\010\013-\037' | cut -c 1-300 >&2
 	printf -- '---\n' >&2
 }
