@@ -75,6 +75,9 @@ static STATE: Locked<State> = Locked::new(State {
 /// How many devices can be asked for when the module is loaded. More can be added through sysfs.
 const MAX_SPECS: usize = 16;
 
+/// How much of a refused parameter is repeated in the log: more than any good one has.
+const MAX_SHOWN: usize = 160;
+
 struct State {
     phase: Phase,
     /// What was asked for while the module was loading.
@@ -123,7 +126,9 @@ pub struct DeviceList;
 impl Param for DeviceList {
     fn set(&'static self, arg: &[u8], lock: &mut ParamLock) -> Result {
         let refuse = |why: Why| {
-            pr_err!("phram={}: {}\n", BStr::from_bytes(arg), why);
+            // A line of the log holds about 1000 characters, and the reason comes last.
+            let shown = arg.get(..MAX_SHOWN).unwrap_or(arg);
+            pr_err!("phram={}: {}\n", BStr::from_bytes(shown), why);
             why.errno()
         };
         let spec = Spec::parse(arg).map_err(refuse)?;

@@ -47,7 +47,8 @@ def build_initramfs(image: Path, modules: Iterable[Path]) -> None:
             _copy_program(root, program)
         stock = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / "kernel"
         for name in STOCK_MODULES:
-            (root / f"modules/{Path(name).name}.ko").write_bytes(lzma.decompress((stock / f"{name}.ko.xz").read_bytes()))
+            module = root / f"modules/{Path(name).name}.ko"
+            module.write_bytes(lzma.decompress((stock / f"{name}.ko.xz").read_bytes()))
         for module in modules:
             # As an installation does; debug information would be most of the image.
             subprocess.run(["strip", "--strip-debug", "-o", root / "modules" / module.name, module], check=True)

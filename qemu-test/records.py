@@ -62,6 +62,6 @@ class Reader:
 
 def build_reader() -> Path:
     """Builds the host program."""
-    command = ["cargo", "build", "--release", "--quiet", "--package", "ringbuf", "--example", "records"]
+    command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", "ringbuf", "--example", "records"]
     subprocess.run(command, cwd=PROJECT, check=True)
     return PROJECT / "target/release/examples/records"

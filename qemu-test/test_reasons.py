@@ -18,7 +18,9 @@ def test_by_default_a_restart_leaves_no_record(vm: VM, records: Reader) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"), [("echo b > /proc/sysrq-trigger", EMERGENCY), ("reboot -f", SHUTDOWN)], ids=["emergency", "reboot"]
+    ("command", "reason"),
+    [("echo b > /proc/sysrq-trigger", EMERGENCY), ("reboot -f", SHUTDOWN)],
+    ids=["emergency", "reboot"],
 )
 def test_max_reason_4_records_a_restart(vm: VM, records: Reader, command: str, reason: int) -> None:
     vm.ramoops(record_size=RECORD_SIZE, max_reason=4)
@@ -47,7 +49,7 @@ def test_max_reason_3_records_emergencies_but_no_restarts(vm: VM, records: Reade
         ({"max_reason": 2, "dump_oops": 0}, True),
         ({"max_reason": 1, "dump_oops": 1}, False),
     ],
-    ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) or "defaults" if isinstance(value, dict) else "",
+    ids=["defaults", "0", "1", "max 1", "max 2", "max 2, 0", "max 1, 1"],
 )
 def test_oopses_are_recorded_as_the_parameters_say(
     vm: VM, records: Reader, parameters: dict[str, int], recorded: bool

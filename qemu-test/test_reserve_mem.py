@@ -7,8 +7,8 @@ from vm import VM
 
 @pytest.fixture(scope="module")
 def vm_options() -> dict[str, object]:
-    # The kernel picks the place: the same at each boot, as long as the kernel itself stays where it is. 2 MiB and no less:
-    # a smaller region may be what the kernel left of its per-CPU areas, which it zeroes at each boot.
+    # The kernel picks the place: the same at each boot, as long as the kernel itself stays where it is. 2 MiB and no
+    # less: a smaller region may be what the kernel left of its per-CPU areas, which it zeroes at each boot.
     return {"memmap": "", "cmdline": "reserve_mem=2M:2M:oops nokaslr"}
 
 

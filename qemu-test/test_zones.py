@@ -1,4 +1,4 @@
-"""The zone map, byte by byte: in memory that is no page of the kernel's, stock ramoops names its zones in /proc/iomem."""
+"""The zone map: in memory that the kernel has no page structures for, stock ramoops lists its zones in /proc/iomem."""
 
 import re
 

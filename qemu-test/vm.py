@@ -274,7 +274,12 @@ class VM:
             raise GuestError("the guest was lost before, and has not been reset")
         nonce = secrets.token_hex(8)
         encoded = base64.b64encode(command.encode()).decode()
-        self._agent.sendall(f"RUN {nonce} {encoded}\n".encode())
+        try:
+            self._agent.sendall(f"RUN {nonce} {encoded}\n".encode())
+        except BrokenPipeError:
+            self._process.wait(5)
+            self._check_qemu(f"an answer to: {command}")
+            raise
         return nonce
 
     def _next_message(self, deadline: float, what: str) -> list[str]:
