@@ -14,6 +14,7 @@ pub mod linux {
     pub mod param;
     pub mod random;
     pub mod region;
+    pub mod rslib;
     mod str;
     pub mod time;
     pub mod try_lock;
@@ -21,6 +22,8 @@ pub mod linux {
 }
 #[path = "ringbuf/src/lib.rs"]
 pub mod ringbuf;
+#[cfg(test_hooks)]
+pub mod test_hooks;
 
 use core::sync::atomic::{
     AtomicU32,
@@ -29,7 +32,8 @@ use core::sync::atomic::{
 use kernel::{
     debugfs,
     fmt,
-    prelude::*, //
+    prelude::*,
+    time::NSEC_PER_SEC, //
 };
 use linux::{
     array::Array,
@@ -51,6 +55,7 @@ use linux::{
         MemType,
         Region, //
     },
+    rslib::Codec,
     time,
     try_lock::{
         Guard,
@@ -65,6 +70,7 @@ use ringbuf::{
     Geometry,
     GeometryError,
     Memory,
+    Options,
     Params,
     Slot,
     Store, //
@@ -125,35 +131,59 @@ mod params {
             0: one record)";
         /// Parity against bit flips.
         ecc: Int = Int::new(0), 0o400, 0, "int",
-            "ECC, not supported yet: must be 0";
+            "bytes of parity for each block of 128, which correct half as many wrong ones (default \
+            0: none; 1 means 16; at most 127)";
+        /// What is a panic loop.
+        loop_secs: Size = Size::new(600), 0o400, 0, "ulong",
+            "a crash so many seconds after boot, or sooner, continues a panic loop, whose first \
+            crash is kept while other records can make room (default 600; 0: off)";
     }
 }
 
-impl Memory for Mapping {
+/// The region, and the code that protects it against bit flips.
+struct Media {
+    mapping: Mapping,
+    /// With `ecc` only.
+    codec: Option<Codec>,
+}
+
+impl Memory for Media {
     fn len(&self) -> usize {
-        Mapping::len(self)
+        self.mapping.len()
     }
 
     fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
-        Mapping::read(self, offset, buf)
+        self.mapping.read(offset, buf)
     }
 
     fn write(&self, offset: usize, data: &[u8]) -> bool {
-        Mapping::write(self, offset, data)
+        #[cfg(test_hooks)]
+        test_hooks::before_write();
+        self.mapping.write(offset, data)
     }
 
     fn barrier(&self, offset: usize, len: usize) {
-        Mapping::barrier(self, offset, len)
+        self.mapping.barrier(offset, len)
     }
 
     fn crc32c(crc: u32, data: &[u8]) -> u32 {
         crc32c(crc, data)
     }
+
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        if let Some(codec) = &self.codec {
+            codec.encode(block, parity);
+        }
+    }
+
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        self.codec.as_ref()?.decode(block, parity)
+    }
 }
 
 /// Stores the kernel log when the kernel crashes.
 struct Ramoops {
-    store: Store<Mapping, Array<Slot>>,
+    store: Store<Media, Array<Slot>>,
     /// How much of the log one dump stores, if more than one record.
     kmsg_bytes: u64,
     /// A random number of this boot.
@@ -308,7 +338,8 @@ fn open() -> Result<(Ramoops, Reason)> {
     let region = find_region()?;
     let geometry = geometry(region.len())?;
     let start = region.start();
-    let memory = region
+    let codec = codec(&geometry)?;
+    let mapping = region
         .claim_and_map(c"rust_ramoops", mem_type)
         .inspect_err(|refusal| {
             pr_err!(
@@ -320,7 +351,11 @@ fn open() -> Result<(Ramoops, Reason)> {
         })?;
 
     let slots = Array::new(geometry.slots())?;
-    let (store, census) = Store::open(memory, geometry, slots).map_err(|_| EINVAL)?;
+    let options = Options {
+        loop_ns: params::loop_secs.value().saturating_mul(NSEC_PER_SEC as u64),
+    };
+    let media = Media { mapping, codec };
+    let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
     let capacity = geometry.payload_capacity();
     let ramoops = Ramoops {
         store,
@@ -331,7 +366,7 @@ fn open() -> Result<(Ramoops, Reason)> {
         panic_buffer: TryLock::new(Array::new(capacity)?),
         buffer: TryLock::new(Array::new(capacity)?),
     };
-    publish(start, &geometry, max_reason, ramoops.store.memory());
+    publish(start, &geometry, max_reason, &ramoops.store.memory().mapping);
     pr_info!(
         "using {:#x}@{:#x}, {} slots of {} bytes: {}\n",
         geometry.mem_size(),
@@ -397,8 +432,11 @@ fn geometry(mem_size: usize) -> Result<Geometry> {
         console_size: usize::try_from(params::console_size.value())?,
         ftrace_size: usize::try_from(params::ftrace_size.value())?,
         pmsg_size: usize::try_from(params::pmsg_size.value())?,
-        // A negative size is no size at all, and refused as well.
-        ecc_size: usize::try_from(ecc).unwrap_or(usize::MAX),
+        ecc_size: match ecc {
+            1 => 16,
+            // A negative size is refused as one that is too large.
+            ecc => usize::try_from(ecc).unwrap_or(usize::MAX),
+        },
     };
     let geometry = Geometry::new(params).map_err(|error| {
         match error {
@@ -427,8 +465,16 @@ fn geometry(mem_size: usize) -> Result<Geometry> {
             GeometryError::ZoneTooLarge { parameter, max } => {
                 pr_err!("{}: must be at most {}\n", parameter, max);
             }
-            GeometryError::EccUnsupported => {
-                pr_err!("ecc={}: not supported yet, must be 0\n", ecc);
+            GeometryError::EccTooLarge { max } => {
+                pr_err!("ecc={}: must be 0 to {}\n", ecc, max);
+            }
+            GeometryError::EccDoesNotFit { min } => {
+                pr_err!(
+                    "ecc={}: does not fit in record_size={}, at least {} needed\n",
+                    ecc,
+                    params.record_size,
+                    min
+                );
             }
         }
         EINVAL
@@ -463,6 +509,17 @@ fn geometry(mem_size: usize) -> Result<Geometry> {
     Ok(geometry)
 }
 
+/// The code for the parity that the parameters ask for.
+fn codec(geometry: &Geometry) -> Result<Option<Codec>> {
+    let parity_len = geometry.params().ecc_size;
+    if parity_len == 0 {
+        return Ok(None);
+    }
+    Codec::new(parity_len).map(Some).inspect_err(|_| {
+        pr_err!("ecc={}: needs the module reed_solomon; modprobe it first\n", parity_len);
+    })
+}
+
 /// Shows the values in effect in `/sys/module/rust_ramoops/parameters/`.
 fn publish(start: u64, geometry: &Geometry, max_reason: Reason, memory: &Mapping) {
     let effective = geometry.params();
@@ -474,6 +531,7 @@ fn publish(start: u64, geometry: &Geometry, max_reason: Reason, memory: &Mapping
     params::ftrace_size.set_effective(effective.ftrace_size as u64);
     params::pmsg_size.set_effective(effective.pmsg_size as u64);
     params::max_reason.set_effective(max_reason.number() as i32);
+    params::ecc.set_effective(effective.ecc_size as i32);
 }
 
 /// What was found in the region, in words.
@@ -492,8 +550,18 @@ impl fmt::Display for Found<'_> {
         if census.damaged != 0 {
             f.write_fmt(fmt!("{} damaged, ", census.damaged))?;
         }
+        if census.salvaged != 0 {
+            f.write_fmt(fmt!("{} to be salvaged, ", census.salvaged))?;
+        }
         if census.newer != 0 {
             f.write_fmt(fmt!("{} of a newer version, ", census.newer))?;
+        }
+        if census.corrected != 0 || census.bad_blocks != 0 {
+            f.write_fmt(fmt!(
+                "{} corrected bytes, {} unrecoverable blocks, ",
+                census.corrected,
+                census.bad_blocks
+            ))?;
         }
         if let Some(next) = census.next {
             f.write_fmt(fmt!("next slot {}", next))?;

@@ -4,4 +4,5 @@
 #include <linux/kmsg_dump.h>
 #include <linux/libnvdimm.h>
 #include <linux/mtd/mtd.h>
+#include <linux/rslib.h>
 #include <linux/utsname.h>

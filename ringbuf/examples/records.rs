@@ -5,10 +5,16 @@
 //!
 //! ```text
 //! records <image> [mem_size=N] [record_size=N] [console_size=N] [ftrace_size=N] [pmsg_size=N]
+//!         [ecc=N] [loop_ns=N]
 //! ```
 //!
 //! Sizes are decimal, or hexadecimal after `0x`. The defaults are those of the module; `mem_size`
-//! is the length of the image unless given.
+//! is the length of the image unless given. As in the module, `ecc=1` means 16 bytes of parity.
+//!
+//! `text` is that of a record. What is left of a torn, damaged or deleted one is in `salvaged_text`.
+
+#[path = "../tests/common/reed_solomon.rs"]
+mod reed_solomon;
 
 use std::{
     env,
@@ -19,10 +25,14 @@ use std::{
 use ringbuf::{
     classify,
     read_text,
+    salvage_extent,
     Census,
+    Content,
+    Extent,
     Geometry,
     Kind,
     Memory,
+    Options,
     Params,
     Slot,
     Store, //
@@ -55,6 +65,14 @@ impl Memory for Image {
         // The crate inverts before and after, the kernel does not.
         !crc32c::crc32c_append(!crc, data)
     }
+
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        reed_solomon::encode(block, parity);
+    }
+
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        reed_solomon::decode(block, parity)
+    }
 }
 
 #[derive(Serialize)]
@@ -66,11 +84,14 @@ struct CensusLine {
     foreign: usize,
     newer: usize,
     damaged: usize,
+    salvaged: usize,
     torn: usize,
     cleared: usize,
     empty: usize,
     blank: usize,
     garbage: usize,
+    corrected: usize,
+    bad_blocks: usize,
     next: Option<usize>,
     newest_seq: Option<u64>,
     diagnosis: Option<String>,
@@ -81,6 +102,10 @@ struct CensusLine {
 struct SlotLine {
     slot: usize,
     kind: &'static str,
+    /// Wrong bytes that the parity could correct.
+    corrected: usize,
+    /// Blocks that it could not.
+    bad_blocks: usize,
     seq: Option<u64>,
     dump: Option<u64>,
     part: Option<u32>,
@@ -91,12 +116,15 @@ struct SlotLine {
     realtime_ns: Option<u64>,
     boottime_ns: Option<u64>,
     boot_id: Option<String>,
+    /// The dump with which the loop of crashes began that this one continues; 0 if none.
+    loop_start: Option<u64>,
     description: Option<String>,
     release: Option<String>,
     compressed: Option<bool>,
     /// The line `<Reason>#<n> Part<k>`.
     title: Option<String>,
     text: Option<String>,
+    salvaged_text: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -113,10 +141,11 @@ fn run() -> Result<(), String> {
     let mut args = env::args().skip(1);
     let path = args.next().ok_or("the first argument is an image file")?;
     let image = Image(fs::read(&path).map_err(|err| format!("{path}: {err}"))?);
-    let params = parse(args, image.0.len())?;
+    let (params, options) = parse(args, image.0.len())?;
     let geometry = Geometry::new(params).map_err(|err| format!("{err:?}"))?;
     let table: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
-    let (store, census) = Store::open(image, geometry, table).map_err(|err| format!("{err:?}"))?;
+    let (store, census) =
+        Store::open(image, geometry, table, options).map_err(|err| format!("{err:?}"))?;
 
     print(&census_line(&census, &geometry))?;
     for slot in 0..geometry.slots() {
@@ -133,7 +162,7 @@ fn print(line: &impl Serialize) -> Result<(), String> {
     Ok(())
 }
 
-fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<Params, String> {
+fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<(Params, Options), String> {
     let mut params = Params {
         mem_size: len,
         record_size: 4096,
@@ -142,6 +171,7 @@ fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<Params, Strin
         pmsg_size: 4096,
         ecc_size: 0,
     };
+    let mut options = Options::default();
     for arg in args {
         let (name, value) = arg.split_once('=').ok_or(format!("{arg}: no value"))?;
         let size = match value.strip_prefix("0x") {
@@ -149,6 +179,10 @@ fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<Params, Strin
             None => value.parse(),
         };
         let size = size.map_err(|err| format!("{arg}: {err}"))?;
+        if name == "loop_ns" {
+            options.loop_ns = size as u64;
+            continue;
+        }
         *match name {
             "mem_size" => &mut params.mem_size,
             "record_size" => &mut params.record_size,
@@ -159,7 +193,10 @@ fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<Params, Strin
             _ => return Err(format!("{name}: unknown parameter")),
         } = size;
     }
-    Ok(params)
+    if params.ecc_size == 1 {
+        params.ecc_size = 16;
+    }
+    Ok((params, options))
 }
 
 fn census_line(census: &Census, geometry: &Geometry) -> CensusLine {
@@ -171,11 +208,14 @@ fn census_line(census: &Census, geometry: &Geometry) -> CensusLine {
         foreign: census.foreign,
         newer: census.newer,
         damaged: census.damaged,
+        salvaged: census.salvaged,
         torn: census.torn,
         cleared: census.cleared,
         empty: census.empty,
         blank: census.blank,
         garbage: census.garbage,
+        corrected: census.corrected,
+        bad_blocks: census.bad_blocks,
         next: census.next,
         newest_seq: census.newest_seq,
         diagnosis: census.diagnosis.map(|diagnosis| format!("{diagnosis:?}")),
@@ -183,7 +223,15 @@ fn census_line(census: &Census, geometry: &Geometry) -> CensusLine {
 }
 
 fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
-    let kind = classify(image, geometry, slot).unwrap_or(Kind::Garbage);
+    // The slot exists, and lies within the image.
+    let Some(Content {
+        kind,
+        corrected,
+        bad_blocks,
+    }) = classify(image, geometry, slot)
+    else {
+        return SlotLine::default();
+    };
     let mut line = SlotLine {
         slot,
         kind: match kind {
@@ -191,6 +239,7 @@ fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
             Kind::Foreign(_) => "foreign",
             Kind::Newer { .. } => "newer",
             Kind::Damaged(_) => "damaged",
+            Kind::Salvaged { .. } => "salvaged",
             Kind::Cleared(_) => "cleared",
             Kind::Torn => "torn",
             Kind::Empty => "empty",
@@ -198,6 +247,8 @@ fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
             Kind::Erased => "erased",
             Kind::Garbage => "garbage",
         },
+        corrected,
+        bad_blocks,
         ..SlotLine::default()
     };
 
@@ -213,6 +264,7 @@ fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
             line.boottime_ns = Some(seal.boottime_ns);
             let hex = seal.boot_id.iter().map(|byte| format!("{byte:02x}"));
             line.boot_id = Some(hex.collect());
+            line.loop_start = Some(seal.loop_start);
             line.description = Some(lossy(seal.description()));
             line.release = Some(lossy(seal.release()));
         }
@@ -228,15 +280,25 @@ fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
     }
 
     if let Some(extent) = kind.extent() {
-        // `classify()` has checked it against the length of the zone.
-        let mut payload = vec![0; extent.size as usize];
-        let len = read_text(image, geometry, slot, extent, 0, &mut payload);
-        payload.truncate(len);
+        let payload = payload(image, geometry, slot, extent);
         let (title, text) = split(&payload);
         line.title = title;
         line.text = Some(lossy(text));
+    } else if let Some(extent) = salvage_extent(image, geometry, slot, &kind) {
+        let payload = payload(image, geometry, slot, extent);
+        let (title, text) = split(&payload);
+        line.title = title;
+        line.salvaged_text = Some(lossy(text));
     }
     line
+}
+
+fn payload(image: &Image, geometry: &Geometry, slot: usize, extent: Extent) -> Vec<u8> {
+    // `classify()` has checked it against the length of the zone.
+    let mut payload = vec![0; extent.size as usize];
+    let len = read_text(image, geometry, slot, extent, 0, &mut payload);
+    payload.truncate(len);
+    payload
 }
 
 /// Removes the stamp, and the line with reason and part if there is one.

@@ -49,7 +49,7 @@ pub const PART_MAX: u32 = 0xffff;
 pub const DESCRIPTION_LEN: usize = 60;
 
 /// Length of the kernel release in a seal.
-pub const RELEASE_LEN: usize = 48;
+pub const RELEASE_LEN: usize = 40;
 
 /// Upper bound of the length of the lines in front of the text of a record.
 ///
@@ -63,8 +63,17 @@ pub const REASON_NAME_MAX: usize = 32;
 /// Every record has room for at least this much text.
 pub const TEXT_MIN: usize = 128;
 
-/// The smallest dmesg zone.
-pub const ZONE_MIN: usize = HEADER_LEN + PREFIX_MAX + TEXT_MIN + SEAL_LEN;
+/// The smallest data area of a dmesg zone.
+pub const DATA_MIN: usize = PREFIX_MAX + TEXT_MIN + SEAL_LEN;
+
+/// The smallest dmesg zone. With parity it is longer.
+pub const ZONE_MIN: usize = HEADER_LEN + DATA_MIN;
+
+/// Length of the blocks which have parity of their own.
+pub const ECC_BLOCK: usize = 128;
+
+/// The most bytes of parity per block: a word of the code has 255 bytes.
+pub const ECC_MAX: usize = 255 - ECC_BLOCK;
 
 /// The largest zone. Sizes on media are `u32`, and `int` in places in mainline.
 pub const ZONE_MAX: usize = i32::MAX as usize;
@@ -75,7 +84,7 @@ pub const STAMP_MAX: usize = 64;
 /// Copies as much of `src` as fits into `dst` at `offset`.
 ///
 /// `copy_from_slice` would panic if lengths differed.
-fn put(dst: &mut [u8], offset: usize, src: &[u8]) {
+pub(super) fn put(dst: &mut [u8], offset: usize, src: &[u8]) {
     if let Some(dst) = dst.get_mut(offset..) {
         for (d, s) in dst.iter_mut().zip(src) {
             *d = *s;
@@ -138,8 +147,16 @@ pub enum GeometryError {
         /// Its largest value.
         max: usize,
     },
-    /// `ecc_size` is not 0. Parity is not implemented.
-    EccUnsupported,
+    /// `ecc_size` is more than the code can have.
+    EccTooLarge {
+        /// Its largest value.
+        max: usize,
+    },
+    /// A zone of `record_size` cannot hold the parity as well.
+    EccDoesNotFit {
+        /// The smallest `record_size` which always can.
+        min: usize,
+    },
 }
 
 /// Rounds down to a power of two; 0 stays 0.
@@ -150,11 +167,41 @@ fn round_down(size: usize) -> usize {
     }
 }
 
+/// Returns the length of the data area of a zone, and of how many blocks there is parity, in the
+/// same steps as mainline's `persistent_ram_init_ecc()`. `None` if there is no room for data.
+fn data_area(zone: usize, ecc_size: usize) -> Option<(usize, usize)> {
+    let buffer = zone.checked_sub(HEADER_LEN)?;
+    if ecc_size == 0 {
+        return (buffer > 0).then_some((buffer, 0));
+    }
+    let block = ecc_size.checked_add(ECC_BLOCK)?;
+    let blocks = buffer
+        .checked_sub(ecc_size)?
+        .checked_add(block.checked_sub(1)?)?
+        .checked_div(block)?;
+    let total = blocks.checked_add(1)?.checked_mul(ecc_size)?;
+    let data = buffer.checked_sub(total).filter(|data| *data > 0)?;
+    Some((data, blocks))
+}
+
+/// Returns the smallest power of two that is enough for a zone with so much data.
+fn smallest_zone(data_min: usize, ecc_size: usize) -> usize {
+    let mut zone = HEADER_LEN.next_power_of_two();
+    while data_area(zone, ecc_size).is_none_or(|(data, _)| data < data_min) {
+        zone = match zone.checked_mul(2) {
+            Some(zone) => zone,
+            None => break,
+        };
+    }
+    zone
+}
+
 /// A zone map. It is the same as the one that mainline makes from the same parameters.
 ///
 /// # Invariants
 ///
-/// `slots >= 1`, `ZONE_MIN <= stride <= ZONE_MAX`, and all zones lie within `params.mem_size`.
+/// `slots >= 1`, `ZONE_MIN <= stride <= ZONE_MAX`, `DATA_MIN <= data_len`, and all zones lie
+/// within `params.mem_size`. `params.ecc_size <= ECC_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// The parameters after rounding.
@@ -165,13 +212,18 @@ pub struct Geometry {
     stride: usize,
     /// Where the dmesg zones end.
     dmesg_len: usize,
+    /// The length of the data area of a dmesg zone.
+    data_len: usize,
+    /// Of how many blocks there is parity; the last one may have no data.
+    ecc_blocks: usize,
 }
 
 impl Geometry {
     /// Computes the zone map, in the same steps as mainline's `ramoops_probe()`.
     pub fn new(params: Params) -> Result<Self, GeometryError> {
-        if params.ecc_size != 0 {
-            return Err(GeometryError::EccUnsupported);
+        let ecc_size = params.ecc_size;
+        if ecc_size > ECC_MAX {
+            return Err(GeometryError::EccTooLarge { max: ECC_MAX });
         }
         if params.record_size == 0 {
             return Err(GeometryError::RecordSizeZero);
@@ -183,15 +235,15 @@ impl Geometry {
             console_size: round_down(params.console_size),
             ftrace_size: round_down(params.ftrace_size),
             pmsg_size: round_down(params.pmsg_size),
-            ecc_size: params.ecc_size,
+            ecc_size,
         };
         for (parameter, size) in [
             ("console_size", params.console_size),
             ("ftrace_size", params.ftrace_size),
             ("pmsg_size", params.pmsg_size),
         ] {
-            if size != 0 && size <= HEADER_LEN {
-                let min = HEADER_LEN.next_power_of_two();
+            if size != 0 && data_area(size, ecc_size).is_none() {
+                let min = smallest_zone(1, ecc_size);
                 return Err(GeometryError::ZoneTooSmall { parameter, min });
             }
             if size > ZONE_MAX {
@@ -211,8 +263,8 @@ impl Geometry {
         let slots = dump_mem.checked_div(params.record_size).ok_or(no_room)?;
         // The division fails if there is not a single slot.
         let stride = dump_mem.checked_div(slots).ok_or(no_room)? & !1;
+        let min = smallest_zone(DATA_MIN, ecc_size);
         if stride < ZONE_MIN {
-            let min = ZONE_MIN.next_power_of_two();
             return Err(GeometryError::RecordSizeTooSmall { min });
         }
         if stride > ZONE_MAX {
@@ -220,15 +272,20 @@ impl Geometry {
             let max = round_down(ZONE_MAX);
             return Err(GeometryError::ZoneTooLarge { parameter, max });
         }
+        let (data_len, ecc_blocks) = data_area(stride, ecc_size)
+            .filter(|(data_len, _)| *data_len >= DATA_MIN)
+            .ok_or(GeometryError::EccDoesNotFit { min })?;
         let dmesg_len = stride.checked_mul(slots).ok_or(no_room)?;
 
-        // INVARIANT: `stride` was checked just above, `slots` when dividing by it. `dmesg_len` is
-        // at most `dump_mem`, and the other zones fit in the rest of `mem_size`.
+        // INVARIANT: All but `slots` were checked just above, and that one when dividing by it.
+        // `dmesg_len` is at most `dump_mem`, and the other zones fit in the rest of `mem_size`.
         Ok(Self {
             params,
             slots,
             stride,
             dmesg_len,
+            data_len,
+            ecc_blocks,
         })
     }
 
@@ -252,10 +309,15 @@ impl Geometry {
         self.params.mem_size
     }
 
-    /// Returns the length of the data area of a dmesg zone: all but the header, and the seal is
-    /// part of it. Parity would be subtracted here.
+    /// Returns the length of the data area of a dmesg zone: all but header and parity. The seal is
+    /// part of it.
     pub fn data_capacity(&self) -> usize {
-        self.stride.saturating_sub(HEADER_LEN)
+        self.data_len
+    }
+
+    /// Returns the number of bytes of parity per block; 0 if there is none.
+    pub fn ecc_size(&self) -> usize {
+        self.params.ecc_size
     }
 
     /// Returns the length of the longest record: the data area without the seal.
@@ -279,6 +341,40 @@ impl Geometry {
     /// Returns where the seal of dmesg zone `slot` begins.
     pub fn seal_offset(&self, slot: usize) -> Option<usize> {
         self.data_offset(slot)?.checked_add(self.payload_capacity())
+    }
+
+    /// Returns the number of the block that byte `pos` of the data area belongs to.
+    pub(super) fn block_of(pos: usize) -> usize {
+        pos / ECC_BLOCK
+    }
+
+    /// Returns how many blocks `len` bytes at the start of the data area need.
+    pub(super) fn blocks_for(len: usize) -> usize {
+        len.saturating_add(ECC_BLOCK.saturating_sub(1)) / ECC_BLOCK
+    }
+
+    /// Returns where block `block` begins in the data area, and its length.
+    pub(super) fn block(&self, block: usize) -> Option<(usize, usize)> {
+        let begin = block.checked_mul(ECC_BLOCK)?;
+        let rest = self.data_len.checked_sub(begin)?;
+        (rest > 0).then_some((begin, rest.min(ECC_BLOCK)))
+    }
+
+    /// Returns where the parity of block `block` of dmesg zone `slot` begins.
+    pub(super) fn parity_offset(&self, slot: usize, block: usize) -> Option<usize> {
+        if block >= self.ecc_blocks {
+            return None;
+        }
+        self.data_offset(slot)?
+            .checked_add(self.data_len)?
+            .checked_add(block.checked_mul(self.params.ecc_size)?)
+    }
+
+    /// Returns where the parity of the header of dmesg zone `slot` begins.
+    pub(super) fn header_parity_offset(&self, slot: usize) -> Option<usize> {
+        self.data_offset(slot)?
+            .checked_add(self.data_len)?
+            .checked_add(self.ecc_blocks.checked_mul(self.params.ecc_size)?)
     }
 
     /// Returns offset and length of the console zone; the length is 0 if there is none.
@@ -368,6 +464,9 @@ pub struct Seal {
     pub reason: u32,
     /// Panic description; cut, and padded with NUL.
     pub description: [u8; DESCRIPTION_LEN],
+    /// If this dump continues a loop of crashes: sequence number of part 1 of the dump with which
+    /// the loop began. Otherwise 0.
+    pub loop_start: u64,
     /// Kernel release; cut, and padded with NUL.
     pub release: [u8; RELEASE_LEN],
 }
@@ -421,7 +520,8 @@ impl Seal {
         put(&mut raw, 64, &self.payload_crc.to_le_bytes());
         put(&mut raw, 68, &self.reason.to_le_bytes());
         put(&mut raw, 72, &self.description);
-        put(&mut raw, 132, &self.release);
+        put(&mut raw, 132, &self.loop_start.to_le_bytes());
+        put(&mut raw, 140, &self.release);
         put(&mut raw, 180, &192u16.to_le_bytes());
         put(&mut raw, 182, &SEAL_VERSION.to_le_bytes());
         put(&mut raw, SEAL_MAGIC_OFFSET, &SEAL_MAGIC.to_le_bytes());
@@ -453,7 +553,8 @@ impl Seal {
             payload_crc: u32::from_le_bytes(get(raw, 64)),
             reason: u32::from_le_bytes(get(raw, 68)),
             description: get(raw, 72),
-            release: get(raw, 132),
+            loop_start: u64::from_le_bytes(get(raw, 132)),
+            release: get(raw, 140),
         };
         let start = u32::from_le_bytes(get(raw, 56));
         // A forger can make the CRC right, so that nothing follows from it about the fields.
@@ -461,6 +562,7 @@ impl Seal {
             && (1..=seal.seq).contains(&seal.dump)
             && (1..=PART_MAX).contains(&seal.part)
             && (seal.parts == 0 || seal.parts == seal.part)
+            && seal.loop_start < seal.dump
             && start == 0
             && usize::try_from(seal.size).is_ok_and(|size| size <= payload_capacity);
         valid.then_some(seal)
@@ -605,4 +707,27 @@ fn parse_decimal(text: &[u8]) -> Option<(u64, &[u8])> {
         rest = tail;
     }
     (rest.len() != text.len()).then_some((value, rest))
+}
+
+/// Returns the length of the stamp and the line `<Reason>#<n> Part<k>` at the start of `text`, with
+/// what the stamp says. `None` if they are not there, or if the text after them is compressed.
+pub(super) fn parse_prefix(text: &[u8]) -> Option<(usize, Stamp)> {
+    let stamp = Stamp::parse(text).filter(|stamp| !stamp.compressed)?;
+    let mut rest = text.get(stamp.len..)?;
+    let mut named = false;
+    while let [byte @ (b' '..=b'"' | b'$'..=b'~'), tail @ ..] = rest {
+        named |= *byte != b' ';
+        rest = tail;
+    }
+    let (_, rest) = parse_decimal(rest.strip_prefix(b"#")?)?;
+    let (_, rest) = parse_decimal(rest.strip_prefix(b" Part")?)?;
+    let rest = rest.strip_prefix(b"\n")?;
+    let len = text.len().checked_sub(rest.len())?;
+    named.then_some((len, stamp))
+}
+
+/// Whether a byte may be part of a log: printable, white space, an escape character, or part of a
+/// character in UTF-8.
+pub(super) fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | b'\r' | 0x1b | b' '..=b'~' | 0x80..=0xbf | 0xc2..=0xf4)
 }

@@ -43,6 +43,8 @@ pub use self::{
     read::{
         classify,
         read_text,
+        salvage_extent,
+        Content,
         Extent,
         Foreign,
         Kind, //
@@ -55,6 +57,7 @@ pub use self::{
         DumpInfo,
         Memory,
         OpenError,
+        Options,
         Slot,
         Store, //
     },

@@ -23,10 +23,11 @@ use super::{
         Params,
         Prefix,
         Seal,
+        ECC_BLOCK,
+        ECC_MAX,
         HEADER_LEN,
         HEADER_START,
         PART_MAX,
-        SEAL_LEN,
         SEAL_MAGIC_OFFSET,
         SEQ_LIMIT,
         SIG,
@@ -34,6 +35,8 @@ use super::{
     },
     read::{
         classify,
+        seal_of,
+        Content,
         Kind, //
     }, //
 };
@@ -55,6 +58,25 @@ pub trait Memory {
 
     /// CRC-32C as the kernel's `crc32c()` has it: reflected, no inversion before or after.
     fn crc32c(crc: u32, data: &[u8]) -> u32;
+
+    /// Computes the parity of a block of at most [`ECC_BLOCK`] bytes and puts it into `parity`,
+    /// which has [`Params::ecc_size`] bytes.
+    ///
+    /// The code is Reed-Solomon over GF(2^8) with polynomial 0x11d, first root 0 and primitive
+    /// element 1: the kernel's rslib as ramoops uses it. Called only if there is parity, and while
+    /// the kernel panics.
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        let _ = (block, parity);
+    }
+
+    /// Corrects a block and its parity in place. Returns the number of wrong bytes; `None`, and
+    /// nothing changed, if there are too many.
+    ///
+    /// Called only if there is parity, and not by a dump.
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        let _ = (block, parity);
+        None
+    }
 }
 
 /// What the table knows of one slot. The default is a free slot.
@@ -62,27 +84,39 @@ pub trait Memory {
 /// The values sort by what is to be overwritten first:
 ///
 /// - [`FREE`]: there is nothing worth keeping.
+/// - [`SALVAGED`]: text that may have been a record.
 /// - [`FOREIGN`], [`FOREIGN_NEWEST`]: a record without a seal of ours.
 /// - A rank, see [`rank`]: a record of ours.
+/// - A rank with [`FIRST`]: a record of a dump with which a loop of crashes began.
 /// - [`BUSY`]: being written.
 #[derive(Debug, Default)]
 pub struct Slot(AtomicU64);
 
 const FREE: u64 = 0;
-const FOREIGN: u64 = 1;
-const FOREIGN_NEWEST: u64 = 2;
+const SALVAGED: u64 = 1;
+const FOREIGN: u64 = 2;
+const FOREIGN_NEWEST: u64 = 3;
+const FIRST: u64 = 1 << 63;
 const BUSY: u64 = u64::MAX;
 
 /// The rank of a record: older dumps first, and within a dump the part with the oldest text first,
-/// so that the part with the panic itself lives longest. It is above all other values but `BUSY`,
-/// since `dump` is not 0 and less than [`SEQ_LIMIT`].
+/// so that the part with the panic itself lives longest. It is above `FOREIGN_NEWEST` and below
+/// `FIRST`, since `dump` is not 0 and less than [`SEQ_LIMIT`].
 fn rank(dump: u64, part: u32) -> u64 {
     dump.wrapping_shl(16) | u64::from(PART_MAX.saturating_sub(part))
 }
 
-/// The dump that a record of that rank belongs to.
-fn dump_of(rank: u64) -> u64 {
-    rank.wrapping_shr(16)
+/// The dump that the record belongs to; 0 if the value is no rank.
+fn dump_of(value: u64) -> u64 {
+    match value {
+        BUSY => 0,
+        value => (value & !FIRST).wrapping_shr(16),
+    }
+}
+
+/// Whether the values are the same rank, be it that of a first dump or not.
+fn is_same(a: u64, b: u64) -> bool {
+    a != BUSY && b != BUSY && a & !FIRST == b & !FIRST
 }
 
 /// Sequence numbers from here on are not believed to be ours.
@@ -94,8 +128,20 @@ const SEQ_TRUSTED: u64 = SEQ_LIMIT >> 1;
 /// How often a slot that another CPU took first is replaced by the next best one.
 const CLAIM_TRIES: usize = 64;
 
+/// How many loops of crashes are looked for in the region, beginning with the newest one.
+const LOOPS: usize = 16;
+
 /// How many zones are looked at for each record size when guessing another geometry.
 const GUESS_ZONES: usize = 64;
+
+/// How a store is to behave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// A dump that happens less than so many nanoseconds after boot continues a loop of crashes,
+    /// which began with the last dump of a previous boot. The dump with which a loop began is
+    /// overwritten only if there is nothing else. 0 turns this off.
+    pub loop_ns: u64,
+}
 
 /// What was found in the region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,6 +156,8 @@ pub struct Census {
     pub newer: usize,
     /// Records whose payload does not match their seal.
     pub damaged: usize,
+    /// Text that looks like a record, without a header and without a seal.
+    pub salvaged: usize,
     /// Records whose writing did not end.
     pub torn: usize,
     /// Records that were deleted.
@@ -120,6 +168,10 @@ pub struct Census {
     pub blank: usize,
     /// Zones with something else.
     pub garbage: usize,
+    /// Wrong bytes in all records which the parity could correct.
+    pub corrected: usize,
+    /// Blocks in all records, headers included, which it could not.
+    pub bad_blocks: usize,
     /// The slot that the next record takes.
     pub next: Option<usize>,
     /// The highest sequence number in a seal, be it of a deleted, damaged or overwritten record.
@@ -214,11 +266,28 @@ pub struct Store<M, T> {
     seq: AtomicU64,
     /// The table value of the newest record, which is never overwritten.
     newest: AtomicU64,
+    options: Options,
+    /// The last dump before this boot, or before the store was opened.
+    previous: Option<Previous>,
+}
+
+/// What matters of a dump for the next one.
+#[derive(Clone, Copy, Debug)]
+struct Previous {
+    boot_id: [u8; 16],
+    dump: u64,
+    /// See [`Seal::loop_start`].
+    loop_start: u64,
 }
 
 impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
     /// Scans the region and fills the slot table. Writes nothing into the region.
-    pub fn open(mem: M, geometry: Geometry, slots: T) -> Result<(Self, Census), OpenError> {
+    pub fn open(
+        mem: M,
+        geometry: Geometry,
+        slots: T,
+        options: Options,
+    ) -> Result<(Self, Census), OpenError> {
         if slots.len() != geometry.slots() {
             return Err(OpenError::TableLength {
                 needed: geometry.slots(),
@@ -231,13 +300,15 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         }
 
         // INVARIANT: Just checked.
-        let store = Self {
+        let mut store = Self {
             mem,
             geometry,
             slots,
             cursor: AtomicUsize::new(0),
             seq: AtomicU64::new(1),
             newest: AtomicU64::new(FREE),
+            options,
+            previous: None,
         };
         let census = store.scan();
         Ok((store, census))
@@ -272,7 +343,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
     }
 
     /// Fills the slot table and the counters from the region.
-    fn scan(&self) -> Census {
+    fn scan(&mut self) -> Census {
         let mut census = Census {
             slots: self.slots.len(),
             ..Census::default()
@@ -282,16 +353,28 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         // The slots with the highest sequence number, and with the latest stamp of a foreign
         // record.
         let mut newest_seal: Option<(u64, usize)> = None;
+        let mut previous = None;
         let mut newest_foreign: Option<((i64, u32), usize)> = None;
 
         // Not `enumerate()`, which checks its counter for overflow, that is can panic.
         for (index, slot) in (0..self.slots.len()).zip(self.slots.iter()) {
-            let kind = classify(&self.mem, &self.geometry, index).unwrap_or(Kind::Garbage);
+            let Content {
+                kind,
+                corrected,
+                bad_blocks,
+            } = classify(&self.mem, &self.geometry, index).unwrap_or(Content {
+                kind: Kind::Garbage,
+                corrected: 0,
+                bad_blocks: 0,
+            });
+            census.corrected = census.corrected.saturating_add(corrected);
+            census.bad_blocks = census.bad_blocks.saturating_add(bad_blocks);
             let count = match kind {
                 Kind::Sealed(_) => &mut census.sealed,
                 Kind::Foreign(_) => &mut census.foreign,
                 Kind::Newer { .. } => &mut census.newer,
                 Kind::Damaged(_) => &mut census.damaged,
+                Kind::Salvaged { .. } => &mut census.salvaged,
                 Kind::Torn => &mut census.torn,
                 Kind::Cleared(_) => &mut census.cleared,
                 Kind::Empty => &mut census.empty,
@@ -314,6 +397,15 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             if let Some(seq) = seq.filter(|seq| *seq < SEQ_TRUSTED) {
                 if newest_seal.is_none_or(|(newest, _)| seq > newest) {
                     newest_seal = Some((seq, index));
+                    // A loop ends when its newest record was deleted: someone was there.
+                    previous = match kind {
+                        Kind::Sealed(seal) | Kind::Damaged(seal) => Some(Previous {
+                            boot_id: seal.boot_id,
+                            dump: seal.dump,
+                            loop_start: seal.loop_start,
+                        }),
+                        _ => None,
+                    };
                 }
             }
 
@@ -337,6 +429,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
                     FOREIGN
                 }
                 Kind::Sealed(_) | Kind::Newer { .. } => FOREIGN,
+                Kind::Salvaged { .. } => SALVAGED,
                 _ => FREE,
             };
             slot.0.store(value, Ordering::Relaxed);
@@ -357,6 +450,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         if let Some(seq) = census.newest_seq {
             self.seq.store(seq.saturating_add(1), Ordering::Relaxed);
         }
+        if self.options.loop_ns != 0 {
+            self.previous = previous;
+            self.find_loops();
+        }
         census.next = self.next_slot();
         census.diagnosis = self.diagnose(&census, zero);
         census
@@ -369,9 +466,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             census.foreign,
             census.newer,
             census.damaged,
+            census.salvaged,
             census.torn,
         ];
-        if records != [0; 5] {
+        if records != [0; 6] {
             return None;
         }
         Some(if zero == census.slots {
@@ -447,6 +545,66 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         }
     }
 
+    /// Marks the dumps with which the loops in the region began.
+    fn find_loops(&self) {
+        // From the newest to the oldest, if the ring is in order. If not, the same loop may be
+        // found more than once.
+        let cursor = self.cursor.load(Ordering::Relaxed);
+        let mut loops = 0usize;
+        let mut last = 0;
+        for index in (0..cursor).rev().chain((cursor..self.slots.len()).rev()) {
+            let is_ours = self
+                .slots
+                .get(index)
+                .is_some_and(|slot| dump_of(slot.0.load(Ordering::Relaxed)) != 0);
+            if !is_ours {
+                continue;
+            }
+            let start = seal_of(&self.mem, &self.geometry, index).map_or(0, |seal| seal.loop_start);
+            if start == 0 || start == last {
+                continue;
+            }
+            last = start;
+            self.mark_first(start);
+            loops = loops.saturating_add(1);
+            // Bounds the work, whatever the seals claim.
+            if loops >= LOOPS {
+                break;
+            }
+        }
+    }
+
+    /// Marks a dump as one with which a loop began.
+    fn mark_first(&self, dump: u64) {
+        for slot in self.slots.iter() {
+            let value = slot.0.load(Ordering::Relaxed);
+            if dump_of(value) == dump {
+                // If it fails, the slot is about to be overwritten.
+                let _ = slot.0.compare_exchange(
+                    value,
+                    value | FIRST,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                );
+            }
+        }
+    }
+
+    /// The dump with which the loop began that a dump of `info` continues; 0 if there is none.
+    fn loop_start(&self, info: &DumpInfo<'_>) -> u64 {
+        match &self.previous {
+            Some(previous)
+                if previous.boot_id != info.boot_id && info.boottime_ns < self.options.loop_ns =>
+            {
+                match previous.loop_start {
+                    0 => previous.dump,
+                    start => start,
+                }
+            }
+            _ => 0,
+        }
+    }
+
     /// Sets the table value of a slot.
     fn set(&self, slot: usize, value: u64) {
         if let Some(slot) = self.slots.get(slot) {
@@ -477,7 +635,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             let newest = self.newest.load(Ordering::Acquire);
             // A store of one slot would store nothing if it kept to the second rule.
             if value == BUSY
-                || (!single && (value == newest || value == protected))
+                || (!single && (is_same(value, newest) || is_same(value, protected)))
                 || (dump != 0 && dump_of(value) == dump)
             {
                 continue;
@@ -517,42 +675,120 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 
     /// Writes one record. `None` if the memory refused a write.
     ///
-    /// The order of the steps is what makes a power cut harmless, see `FORMAT.md`.
+    /// The order of the steps is what makes a power cut harmless, see `FORMAT.md`. The steps whose
+    /// number has a `p` are for zones with parity only.
     fn write_record(&self, slot: usize, prefix: &[u8], text: &[u8], seal: &Seal) -> Option<()> {
-        let zone = self.geometry.slot_offset(slot)?;
-        let data = self.geometry.data_offset(slot)?;
-        let seal_at = self.geometry.seal_offset(slot)?;
-        let [_, _, _, _, start_and_size @ ..] = Header {
+        let geometry = &self.geometry;
+        let has_parity = geometry.ecc_size() != 0;
+        let zone = geometry.slot_offset(slot)?;
+        let data = geometry.data_offset(slot)?;
+        let seal_at = geometry.seal_offset(slot)?;
+        let seal_pos = geometry.payload_capacity();
+        let raw_header = Header {
             sig: SIG,
             start: 0,
             size: seal.size,
         }
         .encode();
+        let [_, _, _, _, start_and_size @ ..] = raw_header;
+        let raw_seal = seal.encode::<M>();
         let payload_len = prefix.len().checked_add(text.len())?;
+        let zone_len = geometry.stride();
+        let seal_to_end = zone.checked_add(zone_len)?.checked_sub(seal_at)?;
+        // The first block with a part of the seal may have a part of the payload. The others have
+        // neither, and the seal ends in one of them.
+        let seal_block = Geometry::block_of(seal_pos);
+        let tail_block = seal_block.checked_add(1)?;
+        let blocks = Geometry::blocks_for(geometry.data_capacity());
+        let pieces = [
+            (0, prefix),
+            (prefix.len(), text),
+            (seal_pos, raw_seal.as_slice()),
+        ];
 
         // 0. Hide the zone from mainline. To us, it still is what it was.
         self.write(zone, &0u32.to_ne_bytes())?;
         self.mem.barrier(zone, HEADER_LEN);
 
+        if has_parity {
+            // 0p. Mainline could still correct the header with its parity, and find the old record.
+            let parity_at = geometry.header_parity_offset(slot)?;
+            self.write_parity(parity_at, |_| ())?;
+            self.mem.barrier(parity_at, geometry.ecc_size());
+        }
+
         // 1. Break the seal. From here on, the old record is gone and the new one is torn.
         let magic_at = seal_at.checked_add(SEAL_MAGIC_OFFSET)?;
         self.write(magic_at, &layout::broken_seal())?;
-        self.mem.barrier(seal_at, SEAL_LEN);
+        if has_parity {
+            // It could be corrected, too.
+            for block in tail_block..blocks {
+                self.write_parity(geometry.parity_offset(slot, block)?, |_| ())?;
+            }
+        }
+        self.mem.barrier(seal_at, seal_to_end);
 
         // 2. The record, and its length for mainline, which does not look at it without `sig`.
         self.write(zone.checked_add(HEADER_START)?, &start_and_size)?;
-        self.write(data, prefix)?;
-        self.write(data.checked_add(prefix.len())?, text)?;
-        self.mem.barrier(zone, HEADER_LEN.checked_add(payload_len)?);
+        if has_parity {
+            let payload_blocks = Geometry::blocks_for(payload_len).min(seal_block);
+            for block in (0..payload_blocks).chain([seal_block]) {
+                self.write_block(slot, block, &pieces)?;
+            }
+            self.mem.barrier(zone, zone_len);
+        } else {
+            self.write(data, prefix)?;
+            self.write(data.checked_add(prefix.len())?, text)?;
+            self.mem.barrier(zone, HEADER_LEN.checked_add(payload_len)?);
+        }
 
         // 3. Commit for us.
-        self.write(seal_at, &seal.encode::<M>())?;
-        self.mem.barrier(seal_at, SEAL_LEN);
+        if has_parity {
+            for block in tail_block..blocks {
+                self.write_block(slot, block, &pieces)?;
+            }
+        } else {
+            self.write(seal_at, &raw_seal)?;
+        }
+        self.mem.barrier(seal_at, seal_to_end);
+
+        if has_parity {
+            // 3p. With many bytes of parity this is what commits for mainline already.
+            let parity_at = geometry.header_parity_offset(slot)?;
+            self.write_parity(parity_at, |parity| self.mem.encode(&raw_header, parity))?;
+            self.mem.barrier(parity_at, geometry.ecc_size());
+        }
 
         // 4. Commit for mainline.
         self.write(zone, &SIG.to_ne_bytes())?;
         self.mem.barrier(zone, HEADER_LEN);
         Some(())
+    }
+
+    /// Writes one block of the data area and its parity. It is put together from `pieces`, of which
+    /// each has its place in the data area; the rest is zero.
+    fn write_block(&self, slot: usize, block: usize, pieces: &[(usize, &[u8])]) -> Option<()> {
+        let (begin, len) = self.geometry.block(block)?;
+        let mut buf = [0; ECC_BLOCK];
+        let buf = buf.get_mut(..len)?;
+        for (at, piece) in pieces {
+            match begin.checked_sub(*at) {
+                Some(skip) => layout::put(buf, 0, piece.get(skip..).unwrap_or(&[])),
+                None => layout::put(buf, at.checked_sub(begin)?, piece),
+            }
+        }
+        self.write(self.geometry.data_offset(slot)?.checked_add(begin)?, buf)?;
+        self.write_parity(self.geometry.parity_offset(slot, block)?, |parity| {
+            self.mem.encode(buf, parity)
+        })
+    }
+
+    /// Writes the parity that `f` makes from zeros.
+    fn write_parity(&self, offset: usize, f: impl FnOnce(&mut [u8])) -> Option<()> {
+        let mut parity = [0; ECC_MAX];
+        let parity = parity.get_mut(..self.geometry.ecc_size())?;
+        f(parity);
+        self.write(offset, parity)
     }
 
     fn write(&self, offset: usize, data: &[u8]) -> Option<()> {
@@ -610,6 +846,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
 
         let seq = store.seq.fetch_add(1, Ordering::Relaxed);
         let dump = if part == 1 { seq } else { self.dump };
+        let loop_start = store.loop_start(info);
         let seal = Seal {
             seq,
             dump,
@@ -622,6 +859,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             payload_crc,
             reason: info.reason,
             description: layout::pad(info.description),
+            loop_start,
             release: layout::pad(info.release),
         };
         if store.write_record(slot, prefix, text, &seal).is_none() {
@@ -633,6 +871,9 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
         let rank = rank(dump, part);
         store.newest.fetch_max(rank, Ordering::AcqRel);
         store.set(slot, rank);
+        if loop_start != 0 {
+            store.mark_first(loop_start);
+        }
         self.dump = dump;
         self.part = part.saturating_add(1);
         self.finished = last;

@@ -36,6 +36,7 @@ use ringbuf::{
     Geometry,
     Kind,
     Memory,
+    Options,
     Slot,
     Store, //
 };
@@ -138,7 +139,7 @@ fn storm(
     dumps: usize,
     parts: usize,
 ) -> (Appended, usize) {
-    let (store, _) = Store::open(ram, *geometry, table(geometry)).unwrap();
+    let (store, _) = Store::open(ram, *geometry, table(geometry), Options::default()).unwrap();
     let store = &store;
     thread::scope(|scope| {
         let run = |thread| {
@@ -223,7 +224,7 @@ fn writer_that_is_late() {
     // A CPU stops in the middle of its text, the others go round several times, it continues.
     let geometry = geometry(3);
     let ram = SharedRam::new(geometry.mem_size(), b"late");
-    let (store, _) = Store::open(&ram, geometry, table(&geometry)).unwrap();
+    let (store, _) = Store::open(&ram, geometry, table(&geometry), Options::default()).unwrap();
     thread::scope(|scope| {
         let late = scope.spawn(|| store.begin(&INFO).append(b"late text", true));
         while ram.stopped.load(SeqCst) == 0 {
@@ -303,7 +304,7 @@ fn interrupted_anywhere() {
                 // Leaked, because the table needs the store that it is a part of.
                 let ram: &Ram = Box::leak(Box::new(Ram::new(image)));
                 let table = Table(table(&geometry));
-                let (store, _) = Store::open(ram, geometry, table).unwrap();
+                let (store, _) = Store::open(ram, geometry, table, Options::default()).unwrap();
                 let store: &Nested = Box::leak(Box::new(store));
                 for _ in 0..filled {
                     store.begin(&INFO).append(b"filled", true).unwrap();

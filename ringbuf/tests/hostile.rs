@@ -6,9 +6,10 @@ mod common;
 
 use common::{
     geometry,
+    geometry_with_ecc,
     kernel_crc32c,
     look,
-    open,
+    open_with,
     params,
     sealed_text,
     Ram,
@@ -25,9 +26,11 @@ use ringbuf::{
         SIG, //
     },
     read_text,
+    salvage_extent,
     Extent,
     Geometry,
     Kind,
+    Options,
     Params,
     Seal, //
 };
@@ -35,12 +38,14 @@ use ringbuf::{
 /// Opens the region, reads all that there is, and stores a dump.
 fn survive(image: Vec<u8>, geometry: &Geometry) {
     let ram = Ram::new(image);
-    let (store, census) = open(&ram, geometry);
+    let loop_ns = 60_000_000_000;
+    let (store, census) = open_with(&ram, geometry, Options { loop_ns });
     let sum = [
         census.sealed,
         census.foreign,
         census.newer,
         census.damaged,
+        census.salvaged,
         census.torn,
         census.cleared,
         census.empty,
@@ -53,6 +58,12 @@ fn survive(image: Vec<u8>, geometry: &Geometry) {
         assert!(payload.len() <= geometry.data_capacity());
         if let Kind::Sealed(_) = kind {
             assert!(payload.len() <= geometry.payload_capacity());
+        }
+        if let Some(extent) = salvage_extent(&&ram, geometry, slot, &kind) {
+            assert_eq!(kind.extent(), None);
+            let mut text = vec![0; extent.size as usize];
+            let len = read_text(&&ram, geometry, slot, extent, 0, &mut text);
+            assert!(len == text.len() && len <= geometry.data_capacity());
         }
     }
     let mut dump = store.begin(&INFO);
@@ -97,7 +108,7 @@ fn zone() -> impl Strategy<Value = Vec<u8>> {
         "====1.1",
         "====",
     ]);
-    let seal = vec(bomb(), 8);
+    let seal = vec(bomb(), 9);
     let flags = any::<[bool; 4]>();
     (header, text, seal, flags).prop_map(|((sig, start, size), text, n, flags)| {
         let [with_seal, right_crc, with_text, right_tail] = flags;
@@ -127,7 +138,8 @@ fn zone() -> impl Strategy<Value = Vec<u8>> {
             },
             reason: n[7] as u32,
             description: [0x43; 60],
-            release: [0x44; 48],
+            loop_start: n[8],
+            release: [0x44; 40],
         };
         if with_seal {
             zone[320..].copy_from_slice(&seal.encode::<&Ram>());
@@ -164,10 +176,36 @@ proptest! {
     }
 
     #[test]
+    fn random_bytes_with_parity(
+        image in vec(any::<u8>(), 2048),
+        ecc_size in select(vec![1, 2, 3, 8, 16]),
+    ) {
+        survive(image, &geometry_with_ecc(3, 602, ecc_size));
+    }
+
+    #[test]
+    fn changed_bytes_with_parity(
+        changes in vec((0..3 * 602usize, any::<u8>()), 1..60),
+        ecc_size in select(vec![1, 2, 3, 8, 16]),
+    ) {
+        let geometry = geometry_with_ecc(3, 602, ecc_size);
+        let ram = Ram::new(vec![0; geometry.mem_size()]);
+        let (store, _) = open_with(&ram, &geometry, Options::default());
+        for _ in 0..3 {
+            common::append(&store, b"text that will be spoilt").unwrap();
+        }
+        let mut image = ram.image();
+        for (at, value) in changes {
+            image[at] = value;
+        }
+        survive(image, &geometry);
+    }
+
+    #[test]
     fn changed_bytes(changes in vec((0..1536usize, any::<u8>()), 1..20)) {
         let geometry = geometry(3);
         let ram = Ram::new(vec![0; geometry.mem_size()]);
-        let (store, _) = open(&ram, &geometry);
+        let (store, _) = open_with(&ram, &geometry, Options::default());
         for _ in 0..3 {
             common::append(&store, b"text that will be spoilt").unwrap();
         }
@@ -203,7 +241,11 @@ proptest! {
             console_size: n[2],
             ftrace_size: n[3],
             pmsg_size: n[4],
-            ecc_size: if n[5] % 8 == 0 { n[5] } else { 0 },
+            ecc_size: match n[5] % 4 {
+                0 => n[5],
+                1 => n[5] % 128,
+                _ => 0,
+            },
         };
         if let Ok(geometry) = Geometry::new(params) {
             let mut end = 0;
@@ -219,7 +261,11 @@ proptest! {
             prop_assert!(end <= params.mem_size);
             prop_assert!(geometry.slots() > 0 && geometry.stride() % 2 == 0);
             let last = geometry.seal_offset(geometry.slots() - 1).unwrap();
-            prop_assert_eq!(last + 192, geometry.slots() * geometry.stride());
+            let rest = geometry.slots() * geometry.stride() - last - 192;
+            let ecc_size = geometry.ecc_size();
+            prop_assert_eq!(rest == 0, ecc_size == 0);
+            prop_assert!(rest >= (geometry.data_capacity().div_ceil(128) + 1) * ecc_size);
+            prop_assert!(geometry.data_capacity() >= 400);
         }
     }
 }
@@ -228,7 +274,7 @@ proptest! {
 fn every_single_byte() {
     let geometry = Geometry::new(params(1028, 512)).unwrap();
     let ram = Ram::new(vec![0; geometry.mem_size()]);
-    let (store, _) = open(&ram, &geometry);
+    let (store, _) = open_with(&ram, &geometry, Options::default());
     common::append(&store, b"text").unwrap();
     common::append(&store, b"other text").unwrap();
     let image = ram.image();

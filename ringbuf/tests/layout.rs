@@ -151,7 +151,6 @@ fn geometry_errors() {
         needed: (1 << 20) + 4096,
     };
     assert_eq!(err(with(1 << 20)), no_room);
-    let no_room = GeometryError::NoRoom { needed: usize::MAX };
     assert_eq!(
         err(Params {
             record_size: usize::MAX,
@@ -177,7 +176,6 @@ fn geometry_errors() {
             needed: (1 << 63) + (1 << 30)
         }
     );
-    assert_ne!(no_room, GeometryError::EccUnsupported);
 
     // Mainline computes 0xffffffffffffe000 here.
     let underflow = Params {
@@ -221,11 +219,35 @@ fn geometry_errors() {
         min: 16,
     };
     assert_eq!(err(tiny), too_small);
-    let ecc = Params {
-        ecc_size: 16,
+
+    let with = |record_size, ecc_size| Params {
+        record_size,
+        ecc_size,
         ..base
     };
-    assert_eq!(err(ecc), GeometryError::EccUnsupported);
+    for ecc in [128, 255, usize::MAX] {
+        let too_large = GeometryError::EccTooLarge { max: 127 };
+        assert_eq!(err(with(4096, ecc)), too_large);
+    }
+    let min = 2048;
+    let does_not_fit = GeometryError::EccDoesNotFit { min };
+    assert_eq!(err(with(1024, 127)), does_not_fit);
+    assert_eq!(err(with(512, 127)), does_not_fit);
+    let small = GeometryError::RecordSizeTooSmall { min };
+    assert_eq!(err(with(256, 127)), small);
+    assert!(Geometry::new(with(min, 127)).is_ok());
+    assert!(Geometry::new(with(512, 16)).is_ok());
+    // Two times the parity, header, and one byte.
+    let tiny = |pmsg_size| Params {
+        pmsg_size,
+        ..with(4096, 16)
+    };
+    let too_small = GeometryError::ZoneTooSmall {
+        parameter: "pmsg_size",
+        min: 64,
+    };
+    assert_eq!(err(tiny(32)), too_small);
+    assert!(Geometry::new(tiny(64)).is_ok());
 }
 
 fn seal() -> Seal {
@@ -241,7 +263,8 @@ fn seal() -> Seal {
         payload_crc: 0x4342_4140,
         reason: 0x4746_4544,
         description: [0; 60],
-        release: [0; 48],
+        loop_start: 0x0005_0403_0201,
+        release: [0; 40],
     };
     seal.description[..5].copy_from_slice(b"Crash");
     seal.release.fill(b'r');
@@ -264,11 +287,12 @@ fn seal_golden_bytes() {
     golden.extend_from_slice(b"DEFG"); // reason
     golden.extend_from_slice(b"Crash");
     golden.extend_from_slice(&[0; 55]);
-    golden.extend_from_slice(&[b'r'; 48]);
+    golden.extend_from_slice(&[1, 2, 3, 4, 5, 0, 0, 0]); // loop
+    golden.extend_from_slice(&[b'r'; 40]);
     golden.extend_from_slice(&[192, 0]); // length
     golden.extend_from_slice(&[1, 0]); // version
     golden.extend_from_slice(b"SEAL");
-    golden.extend_from_slice(&[0x72, 0xe9, 0x16, 0x9d]); // CRC
+    golden.extend_from_slice(&[0xf8, 0x1c, 0x7e, 0xb2]); // CRC
     let raw = seal().encode::<&Ram>();
     assert_eq!(raw.as_slice(), golden);
     // The check value of CRC-32C ties the golden CRC to the standard.
@@ -281,7 +305,7 @@ fn seal_round_trip_and_limits() {
     let good = seal();
     assert_eq!(decode(good), Some(good));
     assert_eq!(good.description(), b"Crash");
-    assert_eq!(good.release(), [b'r'; 48]);
+    assert_eq!(good.release(), [b'r'; 40]);
 
     let bad = [
         Seal { seq: 0, ..good },
@@ -305,6 +329,10 @@ fn seal_round_trip_and_limits() {
             ..good
         },
         Seal { parts: 1, ..good },
+        Seal {
+            loop_start: good.dump,
+            ..good
+        },
         Seal {
             size: 0x131,
             ..good

@@ -4,12 +4,15 @@
 //!
 //! A barrier settles the writes that lie within its range. What was written since may have reached
 //! RAM or not, in any order: every subset of those writes is tried, and also with one of them torn
-//! at each byte, either its beginning or its end being there.
+//! at each byte, either its beginning or its end being there. With parity there are too many writes
+//! between two barriers for that: there it is every subset, and every sequence that ends in a torn
+//! write or follows one.
 
 mod common;
 
 use common::{
     append,
+    geometry_with_ecc,
     look,
     mainline,
     open,
@@ -21,6 +24,8 @@ use common::{
 };
 use ringbuf::{
     layout::SEAL_MAGIC_OFFSET,
+    read_text,
+    Extent,
     Geometry,
     Kind, //
 };
@@ -30,22 +35,30 @@ use ringbuf::{
 struct View {
     kind: Kind,
     payload: Vec<u8>,
-    mainline: Option<Vec<u8>>,
+    /// The text, and the number of blocks that it says to be bad.
+    mainline: Option<(Vec<u8>, usize)>,
 }
 
 impl View {
     fn of(image: &[u8], geometry: &Geometry) -> Vec<View> {
-        let ram = Ram::new(image.to_vec());
         (0..geometry.slots())
-            .map(|slot| {
-                let (kind, payload) = look(&&ram, geometry, slot);
-                View {
-                    kind,
-                    payload,
-                    mainline: mainline::record(image, geometry, slot),
-                }
-            })
+            .map(|slot| View::of_slot(image, geometry, slot))
             .collect()
+    }
+
+    fn of_slot(image: &[u8], geometry: &Geometry, slot: usize) -> View {
+        let ram = Ram::new(image.to_vec());
+        let (kind, payload) = look(&&ram, geometry, slot);
+        View {
+            kind,
+            payload,
+            mainline: mainline::shown(image, geometry, slot)
+                .map(|shown| (shown.log, shown.bad_blocks)),
+        }
+    }
+
+    fn mainline_text(&self) -> Option<&Vec<u8>> {
+        self.mainline.as_ref().map(|(text, _)| text)
     }
 
     /// Whether a reader would show it as a record.
@@ -61,7 +74,9 @@ fn apply(image: &mut [u8], offset: usize, data: &[u8]) {
 /// Calls `check` with each state of the region that a cut may leave, if `settled` has reached RAM
 /// and `pending` was written since.
 fn cut(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(&[u8])) {
-    assert!(pending.len() <= 4, "too many states: {}", pending.len());
+    if pending.len() > 3 {
+        return cut_many(settled, pending, check);
+    }
     for subset in 0u32..1 << pending.len() {
         let chosen = || {
             let chosen = move |(i, _): &(usize, _)| subset & (1 << i) != 0;
@@ -90,10 +105,38 @@ fn cut(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(&[u8]
     }
 }
 
+/// The same for many writes.
+fn cut_many(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(&[u8])) {
+    assert!(pending.len() <= 14, "too many states: {}", pending.len());
+    for subset in 0u32..1 << pending.len() {
+        let mut image = settled.to_vec();
+        for (i, (offset, data)) in pending.iter().enumerate() {
+            if subset & (1 << i) != 0 {
+                apply(&mut image, *offset, data);
+            }
+        }
+        check(&image);
+    }
+    let all: Vec<(usize, u8)> = pending
+        .iter()
+        .flat_map(|(offset, data)| (*offset..).zip(data.iter().copied()))
+        .collect();
+    for at in 0..all.len() {
+        for part in [&all[..at], &all[at..]] {
+            let mut image = settled.to_vec();
+            for (offset, byte) in part {
+                image[*offset] = *byte;
+            }
+            check(&image);
+        }
+    }
+}
+
 /// One dump to be cut.
 struct Case<'a> {
     name: &'a str,
     geometry: Geometry,
+    images: [Vec<u8>; 2],
     before: Vec<View>,
     /// The parts, with the slot of each and the number of operations when it was complete.
     parts: Vec<(usize, usize)>,
@@ -101,14 +144,24 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Checks what is left by a cut before operation `op`.
-    fn check(&self, image: &[u8], settled: &[u8], op: usize) {
-        let views = View::of(image, &self.geometry);
-        let ram = Ram::new(image.to_vec());
-        let (store, census) = open(&ram, &self.geometry);
-        let records = views.iter().filter(|view| view.is_record()).count();
-        assert_eq!(records, census.sealed + census.foreign);
+    /// What is in the slots. A zone with known bytes is not looked at again.
+    fn views(&self, image: &[u8]) -> Vec<View> {
+        let zone = |slot| slot * self.geometry.stride()..(slot + 1) * self.geometry.stride();
+        (0..self.geometry.slots())
+            .map(|slot| {
+                for (known, views) in self.images.iter().zip([&self.before, &self.after]) {
+                    if image[zone(slot)] == known[zone(slot)] {
+                        return views[slot].clone();
+                    }
+                }
+                View::of_slot(image, &self.geometry, slot)
+            })
+            .collect()
+    }
 
+    /// Checks what is left by a cut before operation `op`.
+    fn check(&self, image: &[u8], settled: &[u8], op: usize, state: usize) {
+        let views = self.views(image);
         for (slot, view) in views.iter().enumerate() {
             let (before, after) = (&self.before[slot], &self.after[slot]);
             let name = || {
@@ -141,6 +194,13 @@ impl Case<'_> {
                     let gone = matches!(before.kind, Kind::Foreign(_)) || !before.is_record();
                     assert!(gone || view.kind == Kind::Torn, "{}", name());
                 }
+                if let (Kind::Salvaged { extent, .. }, Kind::Foreign(_)) = (view.kind, before.kind)
+                {
+                    let text = salvaged(image, &self.geometry, slot, extent);
+                    assert!(before.payload.starts_with(&text), "{}", name());
+                } else {
+                    assert!(!matches!(view.kind, Kind::Salvaged { .. }), "{}", name());
+                }
                 let seen = &view.mainline;
                 let old_or_new = *seen == before.mainline || *seen == after.mainline;
                 assert!(seen.is_none() || old_or_new, "{}", name());
@@ -152,6 +212,15 @@ impl Case<'_> {
             }
         }
 
+        // What follows takes long with parity, and depends on little.
+        if self.geometry.ecc_size() != 0 && state % 32 != 0 {
+            return;
+        }
+        let ram = Ram::new(image.to_vec());
+        let (store, census) = open(&ram, &self.geometry);
+        let records = views.iter().filter(|view| view.is_record()).count();
+        assert_eq!(records, census.sealed + census.foreign);
+
         // The next dump works, and takes nothing but what it may.
         let newest = newest(&views);
         let next = append(&store, b"next dump").unwrap();
@@ -162,7 +231,7 @@ impl Case<'_> {
                     panic!("{}: the next dump is {view:?}", self.name);
                 };
                 assert_eq!(strip_prefix(&view.payload), b"next dump");
-                assert_eq!(view.mainline.as_ref(), Some(&view.payload));
+                assert_eq!(view.mainline_text(), Some(&view.payload));
                 assert!(Some(seal.seq) > census.newest_seq);
             } else {
                 assert_eq!(*view, views[slot], "{}", self.name);
@@ -180,13 +249,22 @@ impl Case<'_> {
         let mut image = image.to_vec();
         mainline::load(&mut image, &self.geometry);
         for (slot, view) in View::of(&image, &self.geometry).iter().enumerate() {
-            assert_eq!(view.mainline, views[slot].mainline, "{}", self.name);
+            let text = view.mainline_text();
+            assert_eq!(text, views[slot].mainline_text(), "{}", self.name);
             // Mainline resets a zone in which it sees nothing.
             if view.is_record() || (views[slot].is_record() && view.mainline.is_some()) {
                 assert_eq!(view.payload, views[slot].payload, "{}", self.name);
             }
         }
     }
+}
+
+fn salvaged(image: &[u8], geometry: &Geometry, slot: usize, extent: Extent) -> Vec<u8> {
+    let ram = Ram::new(image.to_vec());
+    let mut text = vec![0; extent.size as usize];
+    let len = read_text(&&ram, geometry, slot, extent, 0, &mut text);
+    assert_eq!(len, text.len());
+    text
 }
 
 /// Whether the seal has been broken for certain.
@@ -222,6 +300,7 @@ fn run(name: &str, geometry: &Geometry, image: &[u8], parts: usize) -> usize {
     let case = Case {
         name,
         geometry: *geometry,
+        images: [image.to_vec(), ram.image()],
         before: View::of(image, geometry),
         parts: slots,
         after: View::of(&ram.image(), geometry),
@@ -229,7 +308,7 @@ fn run(name: &str, geometry: &Geometry, image: &[u8], parts: usize) -> usize {
     for (slot, _) in &case.parts {
         let after = &case.after[*slot];
         assert!(matches!(after.kind, Kind::Sealed(_)));
-        assert_eq!(after.mainline.as_ref(), Some(&after.payload));
+        assert_eq!(after.mainline_text(), Some(&after.payload));
     }
 
     let mut states = 0;
@@ -241,7 +320,7 @@ fn run(name: &str, geometry: &Geometry, image: &[u8], parts: usize) -> usize {
             Op::Barrier { offset, len } => {
                 cut(&settled, &pending, &mut |image| {
                     states += 1;
-                    case.check(image, &settled, op);
+                    case.check(image, &settled, op, states);
                 });
                 pending.retain(|(at, data)| {
                     let covered = offset <= at && at + data.len() <= offset + len;
@@ -255,7 +334,7 @@ fn run(name: &str, geometry: &Geometry, image: &[u8], parts: usize) -> usize {
     }
     assert!(pending.is_empty(), "the last writes were not settled");
     assert_eq!(settled, ram.image());
-    case.check(&settled, &settled, usize::MAX);
+    case.check(&settled, &settled, usize::MAX, 0);
     states
 }
 
@@ -296,7 +375,8 @@ fn starts(geometry: &Geometry) -> Vec<(String, Vec<u8>)> {
         };
         let zone = slot * geometry.stride();
         let seal = geometry.seal_offset(slot).unwrap();
-        for text in ["short", &"x".repeat(400), &"x".repeat(500)] {
+        let short = "Oops#1 Part1\nshort\n";
+        for text in [short, &"x".repeat(400), &"x".repeat(500)] {
             let name = format!("foreign record of {}", text.len());
             add(&name, &|image| {
                 mainline::write(image, geometry, slot, 9, text.as_bytes());
@@ -312,6 +392,10 @@ fn starts(geometry: &Geometry) -> Vec<(String, Vec<u8>)> {
         add("damaged record", &|image| image[zone + 12 + 40] ^= 1);
         add("record with a damaged seal", &|image| image[seal] ^= 1);
         add("record with a damaged header", &|image| image[zone] ^= 1);
+        add("header of a deleted record being written anew", &|image| {
+            mainline::erase(image, geometry, slot);
+            image[zone..zone + 4].fill(0);
+        });
         add("torn record", &|image| {
             image[zone..zone + 4].fill(0);
             image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
@@ -362,4 +446,38 @@ fn two_parts() {
 #[test]
 fn three_parts() {
     run_all(4, 3);
+}
+
+/// All starting points, with parity, for numbers of slots and parts. Of two parts the second one is as long as can be.
+fn run_with_ecc(stride: usize, ecc_size: usize, cases: &[(usize, usize)]) {
+    let mut states = 0;
+    for (slots, parts) in cases.iter().copied() {
+        let geometry = geometry_with_ecc(slots, stride, ecc_size);
+        for (name, image) in starts(&geometry) {
+            states += run(&format!("ecc {ecc_size}, {name}"), &geometry, &image, parts);
+        }
+    }
+    println!("ecc {ecc_size}: {states} states");
+}
+
+#[test]
+fn two_bytes_of_parity() {
+    run_with_ecc(514, 2, &[(2, 1), (3, 2)]);
+}
+
+#[test]
+fn four_bytes_of_parity() {
+    run_with_ecc(514, 4, &[(2, 1), (3, 2)]);
+}
+
+/// With 8 bytes the decoder can restore `sig` alone, and with 7 it guesses that well.
+#[test]
+fn seven_and_eight_bytes_of_parity() {
+    run_with_ecc(514, 7, &[(2, 1)]);
+    run_with_ecc(514, 8, &[(2, 1)]);
+}
+
+#[test]
+fn sixteen_bytes_of_parity() {
+    run_with_ecc(602, 16, &[(2, 1), (3, 2)]);
 }

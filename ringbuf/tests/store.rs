@@ -39,6 +39,7 @@ use ringbuf::{
     Kind,
     Memory,
     OpenError,
+    Options,
     Params,
     Seal,
     Store, //
@@ -143,7 +144,7 @@ fn long_description_and_release_are_cut() {
     };
     assert_eq!(store.begin(&info).append(b"text", true), Ok(0));
     let seal = seal(&ram, &geometry, 0);
-    assert_eq!((seal.description().len(), seal.release().len()), (60, 48));
+    assert_eq!((seal.description().len(), seal.release().len()), (60, 40));
 }
 
 #[test]
@@ -640,10 +641,12 @@ fn diagnosis_of_another_geometry() {
 fn open_checks_its_arguments() {
     let (ram, geometry) = ram(4);
     let short = (0..3).map(|_| ringbuf::Slot::default()).collect::<Vec<_>>();
-    let err = Store::open(&ram, geometry, short).map(|_| ()).unwrap_err();
+    let err = Store::open(&ram, geometry, short, Options::default())
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(err, OpenError::TableLength { needed: 4 });
     let ram = Ram::new(vec![0; 2047]);
-    let err = Store::open(&ram, geometry, table(&geometry))
+    let err = Store::open(&ram, geometry, table(&geometry), Options::default())
         .map(|_| ())
         .unwrap_err();
     assert_eq!(err, OpenError::MemoryTooShort { needed: 2048 });
@@ -729,7 +732,8 @@ fn seal_template() -> Seal {
         payload_crc: 0,
         reason: 1,
         description: [0; 60],
-        release: [0; 48],
+        loop_start: 0,
+        release: [0; 40],
     }
 }
 
@@ -781,7 +785,8 @@ fn stopped_cpus() {
             stop: usize::MAX.into(),
             fail: false,
         };
-        let (store, _) = Store::open(memory, geometry, table(&geometry)).unwrap();
+        let (store, _) =
+            Store::open(memory, geometry, table(&geometry), Options::default()).unwrap();
         let append = |info, text: &[u8]| store.begin(info).append(text, true);
         let stopped = || {
             store.memory().stop.set(stop);
@@ -816,7 +821,8 @@ fn stopped_cpus() {
             stop: stop.into(),
             fail: false,
         };
-        let (store, _) = Store::open(memory, geometry, table(&geometry)).unwrap();
+        let (store, _) =
+            Store::open(memory, geometry, table(&geometry), Options::default()).unwrap();
         let result = catch_unwind(AssertUnwindSafe(|| store.begin(&INFO).append(b"a", true)));
         assert!(result.is_err());
         assert_eq!(store.begin(&INFO).append(b"b", true), Err(Dropped::NoSlot));
@@ -834,7 +840,8 @@ fn refused_writes() {
             stop: stop.into(),
             fail: true,
         };
-        let (store, _) = Store::open(memory, geometry, table(&geometry)).unwrap();
+        let (store, _) =
+            Store::open(memory, geometry, table(&geometry), Options::default()).unwrap();
         let append = |text: &[u8]| store.begin(&INFO).append(text, true);
         assert_eq!(append(b"a"), Err(Dropped::Memory));
         assert_eq!(append(b"b"), Ok(1));

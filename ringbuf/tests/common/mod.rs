@@ -4,6 +4,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod reed_solomon;
+
 use std::cell::RefCell;
 
 use ringbuf::{
@@ -15,11 +17,13 @@ use ringbuf::{
     },
     read_text,
     Census,
+    Content,
     Dropped,
     DumpInfo,
     Geometry,
     Kind,
     Memory,
+    Options,
     Params,
     Slot,
     Store, //
@@ -90,6 +94,15 @@ impl Memory for &Ram {
     fn crc32c(crc: u32, data: &[u8]) -> u32 {
         kernel_crc32c(crc, data)
     }
+
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        assert!(block.len() <= 128 && parity.iter().all(|byte| *byte == 0));
+        reed_solomon::encode(block, parity);
+    }
+
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        reed_solomon::decode(block, parity)
+    }
 }
 
 pub type TestStore<'a> = Store<&'a Ram, Vec<Slot>>;
@@ -106,6 +119,17 @@ pub fn params(mem_size: usize, record_size: usize) -> Params {
     }
 }
 
+/// Zones of so many bytes with parity.
+pub fn geometry_with_ecc(slots: usize, stride: usize, ecc_size: usize) -> Geometry {
+    let params = Params {
+        ecc_size,
+        ..params(slots * stride, stride)
+    };
+    let geometry = Geometry::new(params).unwrap();
+    assert_eq!((geometry.slots(), geometry.stride()), (slots, stride));
+    geometry
+}
+
 /// `slots` zones of 512 bytes.
 pub fn geometry(slots: usize) -> Geometry {
     Geometry::new(params(slots * 512, 512)).unwrap()
@@ -116,8 +140,16 @@ pub fn table(geometry: &Geometry) -> Vec<Slot> {
 }
 
 pub fn open<'a>(ram: &'a Ram, geometry: &Geometry) -> (TestStore<'a>, Census) {
+    open_with(ram, geometry, Options::default())
+}
+
+pub fn open_with<'a>(
+    ram: &'a Ram,
+    geometry: &Geometry,
+    options: Options,
+) -> (TestStore<'a>, Census) {
     let log = ram.log.borrow().len();
-    let opened = Store::open(ram, *geometry, table(geometry)).unwrap();
+    let opened = Store::open(ram, *geometry, table(geometry), options).unwrap();
     assert_eq!(log, ram.log.borrow().len(), "opening wrote something");
     opened
 }
@@ -160,7 +192,7 @@ pub fn payload<M: Memory>(mem: &M, geometry: &Geometry, slot: usize, kind: &Kind
 
 /// Returns what a slot holds, and the payload if there is one.
 pub fn look<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> (Kind, Vec<u8>) {
-    let kind = classify(mem, geometry, slot).unwrap();
+    let Content { kind, .. } = classify(mem, geometry, slot).unwrap();
     let payload = payload(mem, geometry, slot, &kind);
     (kind, payload)
 }
@@ -182,37 +214,166 @@ pub fn strip_prefix(payload: &[u8]) -> &[u8] {
 pub mod mainline {
     use super::*;
 
-    fn header(image: &[u8], zone: usize) -> (u32, usize, usize) {
-        let word = |at: usize| u32::from_ne_bytes(image[at..at + 4].try_into().unwrap());
-        (word(zone), word(zone + 4) as usize, word(zone + 8) as usize)
+    /// `struct persistent_ram_zone` of one zone.
+    struct Prz<'a> {
+        /// The buffer with its header, and the parity.
+        zone: &'a mut [u8],
+        buffer_size: usize,
+        ecc_size: usize,
+        par_header: usize,
+        corrected_bytes: usize,
+        bad_blocks: usize,
     }
 
-    fn set_header(image: &mut [u8], zone: usize, start: usize, size: usize) {
-        let header = Header {
-            sig: SIG,
-            start: start as u32,
-            size: size as u32,
-        };
-        image[zone..zone + HEADER_LEN].copy_from_slice(&header.encode());
+    /// What is to be shown of one zone.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Shown {
+        /// The text, the stamp included.
+        pub log: Vec<u8>,
+        pub corrected_bytes: usize,
+        pub bad_blocks: usize,
     }
 
-    /// `persistent_ram_post_init()` of one zone: returns the old log.
-    pub fn post_init(image: &mut [u8], geometry: &Geometry, slot: usize) -> Option<Vec<u8>> {
-        let zone = slot * geometry.stride();
-        let capacity = geometry.stride() - 12;
-        let (sig, start, size) = header(image, zone);
-        if sig == 0x43474244 {
-            if size == 0 && start == 0 {
-                return None;
+    /// The part of `persistent_ram_init_ecc()` that computes: length of the data area, and how many
+    /// blocks have parity. `None` if loading fails.
+    pub fn ecc_geometry(zone: usize, ecc_size: usize) -> Option<(usize, usize)> {
+        let buffer_size = zone - 12;
+        if ecc_size == 0 {
+            return Some((buffer_size, 0));
+        }
+        let ecc_blocks = buffer_size.checked_sub(ecc_size)?.div_ceil(128 + ecc_size);
+        let ecc_total = (ecc_blocks + 1) * ecc_size;
+        if ecc_total >= buffer_size {
+            return None;
+        }
+        Some((buffer_size - ecc_total, ecc_blocks))
+    }
+
+    impl<'a> Prz<'a> {
+        fn new(image: &'a mut [u8], geometry: &Geometry, slot: usize) -> Self {
+            let stride = geometry.stride();
+            let ecc_size = geometry.params().ecc_size;
+            let (buffer_size, ecc_blocks) = ecc_geometry(stride, ecc_size).unwrap();
+            let mut prz = Self {
+                zone: &mut image[slot * stride..][..stride],
+                buffer_size,
+                ecc_size,
+                par_header: 12 + buffer_size + ecc_blocks * ecc_size,
+                corrected_bytes: 0,
+                bad_blocks: 0,
+            };
+            if ecc_size != 0 {
+                prz.decode(0, 12, prz.par_header);
             }
-            if size <= capacity && start <= size {
-                // `persistent_ram_save_old()`
-                let data = &image[zone + 12..];
-                return Some([&data[start..size], &data[..start]].concat());
+            prz
+        }
+
+        fn decode(&mut self, at: usize, len: usize, par: usize) {
+            let (data, rest) = self.zone.split_at_mut(par);
+            // Only the copy of the parity is corrected.
+            let mut parity = rest[..self.ecc_size].to_vec();
+            match reed_solomon::decode(&mut data[at..at + len], &mut parity) {
+                Some(numerr) => self.corrected_bytes += numerr,
+                None => self.bad_blocks += 1,
             }
         }
-        set_header(image, zone, 0, 0);
-        None
+
+        fn encode(&mut self, at: usize, len: usize, par: usize) {
+            let (data, rest) = self.zone.split_at_mut(par);
+            reed_solomon::encode(&data[at..at + len], &mut rest[..self.ecc_size]);
+        }
+
+        /// Offset and length of a block, and where its parity is.
+        fn block(&self, block: usize) -> (usize, usize, usize) {
+            let at = block * 128;
+            let len = 128.min(self.buffer_size - at);
+            (12 + at, len, 12 + self.buffer_size + block * self.ecc_size)
+        }
+
+        fn word(&self, at: usize) -> u32 {
+            u32::from_ne_bytes(self.zone[at..at + 4].try_into().unwrap())
+        }
+
+        fn size(&self) -> usize {
+            self.word(8) as usize
+        }
+
+        fn start(&self) -> usize {
+            self.word(4) as usize
+        }
+
+        fn set_header(&mut self, start: usize, size: usize) {
+            let header = Header {
+                sig: SIG,
+                start: start as u32,
+                size: size as u32,
+            };
+            self.zone[..HEADER_LEN].copy_from_slice(&header.encode());
+            if self.ecc_size != 0 {
+                self.encode(0, 12, self.par_header);
+            }
+        }
+
+        fn save_old(&mut self) -> Vec<u8> {
+            let (start, size) = (self.start(), self.size());
+            if self.ecc_size != 0 {
+                for block in 0..size.div_ceil(128) {
+                    let (at, len, par) = self.block(block);
+                    self.decode(at, len, par);
+                }
+            }
+            let data = &self.zone[12..];
+            [&data[start..size], &data[..start]].concat()
+        }
+
+        fn post_init(&mut self) -> Option<Vec<u8>> {
+            if self.word(0) == 0x43474244 {
+                if self.size() == 0 && self.start() == 0 {
+                    return None;
+                }
+                if self.size() <= self.buffer_size && self.start() <= self.size() {
+                    return Some(self.save_old());
+                }
+            }
+            self.set_header(0, 0);
+            None
+        }
+
+        fn write(&mut self, mut s: &[u8]) {
+            let mut c = s.len();
+            if c > self.buffer_size {
+                s = &s[c - self.buffer_size..];
+                c = self.buffer_size;
+            }
+            let size = self.buffer_size.min(self.size() + c);
+            let mut start = self.start();
+            self.set_header((start + c) % self.buffer_size, size);
+            let rem = self.buffer_size - start;
+            if rem < c {
+                self.update(&s[..rem], start);
+                s = &s[rem..];
+                start = 0;
+            }
+            self.update(s, start);
+            let (start, size) = (self.start(), self.size());
+            self.set_header(start, size);
+        }
+
+        fn update(&mut self, s: &[u8], start: usize) {
+            self.zone[12 + start..12 + start + s.len()].copy_from_slice(s);
+            if self.ecc_size == 0 {
+                return;
+            }
+            let mut block = start / 128;
+            loop {
+                let (at, len, par) = self.block(block);
+                self.encode(at, len, par);
+                block += 1;
+                if block * 128 >= start + s.len() {
+                    break;
+                }
+            }
+        }
     }
 
     /// The length of the stamp, as `sscanf()` finds it; 0 if there is none.
@@ -234,38 +395,55 @@ pub mod mainline {
         if log.get(end) == Some(&b'-') && log.len() > end + 1 {
             end += 2;
         }
-        end
+        // White space in the format takes any amount of it.
+        end + log[end..]
+            .iter()
+            .take_while(|b| b.is_ascii_whitespace())
+            .count()
     }
 
-    /// What the user finds in /sys/fs/pstore for one slot, the stamp included.
+    /// What the user finds in /sys/fs/pstore for one slot.
+    pub fn shown(image: &[u8], geometry: &Geometry, slot: usize) -> Option<Shown> {
+        let mut image = image.to_vec();
+        let mut prz = Prz::new(&mut image, geometry, slot);
+        let log = prz.post_init()?;
+        // The header alone makes a file of length 0, which hides all that follow.
+        assert_ne!(log.len(), stamp(&log), "slot {slot} has only a stamp");
+        (stamp(&log) != 0).then_some(Shown {
+            log,
+            corrected_bytes: prz.corrected_bytes,
+            bad_blocks: prz.bad_blocks,
+        })
+    }
+
+    /// The text alone, the stamp included.
     pub fn record(image: &[u8], geometry: &Geometry, slot: usize) -> Option<Vec<u8>> {
-        let log = post_init(&mut image.to_vec(), geometry, slot)?;
-        (stamp(&log) != 0).then_some(log)
+        shown(image, geometry, slot).map(|shown| shown.log)
     }
 
     /// Loading the module and mounting pstore.
     pub fn load(image: &mut [u8], geometry: &Geometry) {
         for slot in 0..geometry.slots() {
-            match post_init(image, geometry, slot) {
+            let mut prz = Prz::new(image, geometry, slot);
+            match prz.post_init() {
                 Some(log) if stamp(&log) != 0 => (),
-                _ => erase(image, geometry, slot),
+                _ => prz.set_header(0, 0),
             }
         }
     }
 
-    /// Deleting the file of a record, the module being loaded.
+    /// Deleting the file of a record, the module being loaded: `persistent_ram_zap()`.
     pub fn erase(image: &mut [u8], geometry: &Geometry, slot: usize) {
-        set_header(image, slot * geometry.stride(), 0, 0);
+        Prz::new(image, geometry, slot).set_header(0, 0);
     }
 
     /// Writing a record, the module being loaded. `start` moves behind the text.
     pub fn write(image: &mut [u8], geometry: &Geometry, slot: usize, secs: u64, text: &[u8]) {
-        let zone = slot * geometry.stride();
-        let capacity = geometry.stride() - 12;
-        let mut log = format!("===={secs}.000042-D\n").into_bytes();
-        log.extend_from_slice(text);
-        log.truncate(capacity);
-        image[zone + 12..zone + 12 + log.len()].copy_from_slice(&log);
-        set_header(image, zone, log.len() % capacity, log.len());
+        let mut prz = Prz::new(image, geometry, slot);
+        let stamp = format!("===={secs}.000042-D\n");
+        let room = prz.buffer_size - stamp.len();
+        prz.set_header(0, 0);
+        prz.write(stamp.as_bytes());
+        prz.write(&text[..text.len().min(room)]);
     }
 }

@@ -1,0 +1,127 @@
+"""Dumps at the same time, and dumps that never end: what the modules do then is stopped in the middle by test hooks."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from initramfs import build_initramfs, build_test_module, PROJECT
+from records import OOPS, PANIC, Reader, Record
+from vm import VM
+
+PARAMETERS = {"record_size": 0x10000}
+OOPSES = 500  # On each of two CPUs.
+WRITES = 7  # Into the region, for one record: see FORMAT.md.
+
+
+@pytest.fixture(scope="module")
+def shared_vm(accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+    """A guest with two CPUs, and modules that can be stopped in the middle of a dump."""
+    directory = tmp_path_factory.mktemp("hooks")
+    build = directory / "build"
+    subprocess.run(
+        ["make", "modules", f"BUILD_DIR={build}", "TEST_HOOKS=1"], cwd=PROJECT, check=True, capture_output=True
+    )
+    image = directory / "initramfs.cpio"
+    modules = [build / "rust_ramoops.ko", build / "rust_phram.ko", build_test_module(directory)]
+    build_initramfs(image, modules)
+    with VM(image, directory / "guest", accel=accel, smp=2, cmdline="unknown_nmi_panic") as vm:
+        yield vm
+
+
+@pytest.fixture
+def loaded(vm: VM) -> VM:
+    """The guest with one record in its region, that of an oops."""
+    # CPU 1 will hang, and what runs there.
+    vm.ok("taskset -p 1 1")
+    vm.ramoops(**PARAMETERS)
+    vm.oops("bug")
+    return vm
+
+
+def hook(vm: VM, action: str, write: int) -> None:
+    parameters = "/sys/module/rust_ramoops/parameters"
+    vm.ok(f"echo {action} > {parameters}/hook; echo {write} > {parameters}/hook_at")
+
+
+def oops_on_cpu_1(vm: VM) -> None:
+    """Starts an oops whose dump will not end."""
+    vm.ok("taskset 2 sh -c 'echo oops > /proc/test_oops' >/dev/null 2>&1 &")
+    vm.ok("for i in $(seq 50); do grep -qx 0 /sys/module/rust_ramoops/parameters/hook_at && break; usleep 100000; done")
+    assert vm.ok("cat /sys/module/rust_ramoops/parameters/hook_at").strip() == "0"
+
+
+def check_panic_is_whole(vm: VM, records: Reader, cause: str) -> Record:
+    found = records(vm, **PARAMETERS)
+    [panic] = [record for record in found if record.reason == PANIC]
+    assert panic.kind == "sealed" and panic.parts == 1 and cause in panic.text, panic
+    # The record from before is still there, and at most the one that was under way is torn.
+    sealed = [record for record in found if record.kind == "sealed"]
+    assert sealed[0].reason == OOPS and "kernel BUG at" in sealed[0].text
+    assert len(found) - len(sealed) <= 1, found
+    return panic
+
+
+@pytest.mark.parametrize("write", range(1, WRITES + 1))
+def test_a_cpu_that_hangs_in_a_dump_does_not_spoil_a_panic(loaded: VM, records: Reader, write: int) -> None:
+    hook(loaded, "spin", write)
+    oops_on_cpu_1(loaded)
+    loaded.crash("taskset 1 sh -c 'echo c > /proc/sysrq-trigger'")
+    check_panic_is_whole(loaded, records, "Kernel panic - not syncing: sysrq triggered crash")
+
+
+def test_dumps_of_oopses_are_dropped_and_counted_while_one_hangs(loaded: VM) -> None:
+    hook(loaded, "spin", 3)
+    oops_on_cpu_1(loaded)
+    for _ in range(3):
+        loaded.ok("taskset 1 sh -c 'echo oops > /proc/test_oops'; true")
+    status = loaded.ok("cat /sys/kernel/debug/rust_ramoops/status")
+    assert "dropped, another dump under way: 3" in status, status
+    loaded.reset()
+
+
+def test_an_nmi_in_the_middle_of_a_dump(loaded: VM, records: Reader) -> None:
+    hook(loaded, "spin", 3)
+    oops_on_cpu_1(loaded)
+    loaded.nmi()
+    check_panic_is_whole(loaded, records, "NMI")
+
+
+@pytest.mark.parametrize("write", [1, 3, 5])
+def test_a_fault_inside_the_dumper(loaded: VM, records: Reader, write: int) -> None:
+    """The dumper oopses itself; the kernel goes on, and the next panic is recorded."""
+    hook(loaded, "fault", write)
+    loaded.oops()
+    loaded.crash()
+    panic = check_panic_is_whole(loaded, records, "Kernel panic - not syncing: sysrq triggered crash")
+    assert "test fault in the middle of a dump" in panic.text
+
+
+def test_a_fault_inside_the_dumper_that_is_a_panic(loaded: VM, records: Reader) -> None:
+    hook(loaded, "fault", 3)
+    loaded.crash("echo 1 > /proc/sys/kernel/panic_on_oops; sh -c 'echo oops > /proc/test_oops'")
+    check_panic_is_whole(loaded, records, "Kernel panic - not syncing: Fatal exception")
+
+
+def test_two_cpus_oops_at_the_same_moment(vm: VM, records: Reader) -> None:
+    vm.ramoops(**PARAMETERS)
+    vm.load_test_oops()
+    vm.ok(f"echo 'for i in $(seq {OOPSES}); do (echo oops > /proc/test_oops); done' > /tmp/storm")
+    # The console is slower than all the rest.
+    vm.ok(
+        "echo 1 > /proc/sys/kernel/printk; taskset 1 sh /tmp/storm >/dev/null 2>&1 &\n"
+        "taskset 2 sh /tmp/storm >/dev/null 2>&1; wait; echo 7 > /proc/sys/kernel/printk",
+        timeout=300,
+    )
+    status = vm.ok("cat /sys/kernel/debug/rust_ramoops/status")
+    count = {name: int(number) for name, number in re.findall(r"^([a-z, ]+): (\d+)$", status, re.MULTILINE)}
+    dropped = count["dropped, another dump under way"] + count["dropped, no slot"]
+    assert count["dumps"] == 2 * OOPSES == count["records written"] + dropped, status
+
+    found = records(vm, **PARAMETERS)
+    assert len(found) == count["slots"] and all(record.kind == "sealed" for record in found)
+    assert [record.seq for record in found] == list(range(found[0].seq, found[0].seq + len(found)))
+    for record in found:
+        assert "NULL pointer dereference" in record.text and record.text.endswith("\n")
