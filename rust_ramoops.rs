@@ -352,7 +352,9 @@ fn open() -> Result<(Ramoops, Reason)> {
 
     let slots = Array::new(geometry.slots())?;
     let options = Options {
-        loop_ns: params::loop_secs.value().saturating_mul(NSEC_PER_SEC as u64),
+        loop_ns: params::loop_secs
+            .value()
+            .saturating_mul(NSEC_PER_SEC as u64),
     };
     let media = Media { mapping, codec };
     let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
@@ -366,7 +368,12 @@ fn open() -> Result<(Ramoops, Reason)> {
         panic_buffer: TryLock::new(Array::new(capacity)?),
         buffer: TryLock::new(Array::new(capacity)?),
     };
-    publish(start, &geometry, max_reason, &ramoops.store.memory().mapping);
+    publish(
+        start,
+        &geometry,
+        max_reason,
+        &ramoops.store.memory().mapping,
+    );
     pr_info!(
         "using {:#x}@{:#x}, {} slots of {} bytes: {}\n",
         geometry.mem_size(),
@@ -516,7 +523,10 @@ fn codec(geometry: &Geometry) -> Result<Option<Codec>> {
         return Ok(None);
     }
     Codec::new(parity_len).map(Some).inspect_err(|_| {
-        pr_err!("ecc={}: needs the module reed_solomon; modprobe it first\n", parity_len);
+        pr_err!(
+            "ecc={}: needs the module reed_solomon; modprobe it first\n",
+            parity_len
+        );
     })
 }
 
