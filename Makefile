@@ -38,6 +38,15 @@ demo: ## build everything in an environment of its own, crash a virtual machine,
 test: ## all tests and checks, in the same environment (root)
 	@scripts/test
 
+test-debug: ## every kind of crash, on a kernel with KASAN, lockdep and more, which is built first; MATRIX=FILE writes the table (root)
+	@scripts/env debug
+	@$(enter) modules KDIR="$$(scripts/find-kdir debug)" BUILD_DIR=.build/debug LLVM=-19
+	@scripts/enter env KDIR="$$(scripts/find-kdir debug)" python3 -m pytest qemu-test/debug -n $(DEBUG_GUESTS) \
+		--dist=worksteal $(if $(MATRIX),--matrix='$(abspath $(MATRIX))')
+
+# A guest has two CPUs.
+DEBUG_GUESTS ?= $(shell expr \( $$(nproc) + 1 \) / 2)
+
 kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
 	@scripts/kdir
 
@@ -115,5 +124,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules demo test kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf check-shell \
+.PHONY: modules demo test test-debug kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf check-shell \
 	check-panic check-unsafe check-warnings clean clean-modules help

@@ -35,7 +35,7 @@ def our_modules() -> list[Path]:
     return modules
 
 
-def build_initramfs(image: Path, modules: Iterable[Path]) -> None:
+def build_initramfs(image: Path, modules: Iterable[Path], stock_modules: Iterable[str] = STOCK_MODULES) -> None:
     """Writes the image; it appears complete or not at all."""
     with tempfile.TemporaryDirectory(dir=image.parent) as directory:
         root = Path(directory)
@@ -46,7 +46,7 @@ def build_initramfs(image: Path, modules: Iterable[Path]) -> None:
         for program in PROGRAMS:
             _copy_program(root, program)
         stock = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / "kernel"
-        for name in STOCK_MODULES:
+        for name in stock_modules:
             module = root / f"modules/{Path(name).name}.ko"
             module.write_bytes(lzma.decompress((stock / f"{name}.ko.xz").read_bytes()))
         for module in modules:

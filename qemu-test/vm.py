@@ -71,6 +71,8 @@ class VM:
         cmdline: str = "",
         smp: int = 1,
         devices: Sequence[str] = (),
+        kernel: Path | None = None,
+        cpu: str = "max",
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._console_file = directory / "console.log"
@@ -97,11 +99,11 @@ class VM:
         self._command = [
             # QEMU must not outlive us, even if we are killed.
             *("setpriv", "--pdeathsig", "KILL", "--"),
-            *("qemu-system-x86_64", "-accel", accel, "-cpu", "max", "-smp", str(smp)),
+            *("qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", str(smp)),
             *("-machine", "q35,memory-backend=ram", "-m", f"{ram // MIB}"),
             *("-object", f"memory-backend-file,id=ram,size={ram},mem-path=/proc/self/fd/{inherited[0]},share=on"),
             *("-no-user-config", "-nodefaults", "-display", "none"),
-            *("-kernel", str(kernel_image()), "-initrd", str(initramfs), "-append", " ".join(kernel_args)),
+            *("-kernel", str(kernel or kernel_image()), "-initrd", str(initramfs), "-append", " ".join(kernel_args)),
             *("-serial", f"file:{self._console_file}"),
             *("-chardev", f"socket,id=agent,fd={inherited[1]}", "-serial", "chardev:agent"),
             *("-chardev", f"socket,id=qmp,fd={inherited[2]}", "-mon", "chardev=qmp,mode=control"),

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Faults that LKDTM does not offer. The word that is written to /proc/test_faults chooses.
+ */
+#include <linux/console.h>
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/panic.h>
+#include <linux/proc_fs.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+static struct proc_dir_entry *entry;
+
+static int hold_console(void *unused)
+{
+	console_lock();
+	/* For good: the test ends in a reboot. */
+	for (;;)
+		msleep(1000);
+	return 0;
+}
+
+/* LKDTM's CORRUPT_STACK writes to what it never reads, and clang leaves that out. */
+static noinline void smash_stack(void)
+{
+	char data[8];
+	volatile char *at = data;
+	int i;
+
+	OPTIMIZER_HIDE_VAR(at);
+	for (i = 0; i < 64; i++)
+		at[i] = 0xff;
+}
+
+static ssize_t test_faults_write(struct file *file, const char __user *from, size_t count, loff_t *pos)
+{
+	char word[16] = {};
+
+	if (count >= sizeof(word))
+		return -EINVAL;
+	if (copy_from_user(word, from, count))
+		return -EFAULT;
+	strim(word);
+
+	if (!strcmp(word, "double-fault")) {
+		/* No stack: the page fault cannot be delivered. */
+		asm volatile("xorl %%esp, %%esp\n\tpushq $0" ::: "memory");
+	} else if (!strcmp(word, "smash-stack")) {
+		smash_stack();
+	} else if (!strcmp(word, "taint")) {
+		add_taint(TAINT_AUX, LOCKDEP_STILL_OK);
+	} else if (!strcmp(word, "hold-console")) {
+		struct task_struct *task = kthread_run(hold_console, NULL, "hold_console");
+
+		if (IS_ERR(task))
+			return PTR_ERR(task);
+		while (console_trylock()) {
+			console_unlock();
+			msleep(10);
+		}
+	} else {
+		return -EINVAL;
+	}
+	return count;
+}
+
+static const struct proc_ops test_faults_ops = {
+	.proc_write = test_faults_write,
+};
+
+static int __init test_faults_init(void)
+{
+	entry = proc_create("test_faults", 0200, NULL, &test_faults_ops);
+	return entry ? 0 : -ENOMEM;
+}
+
+static void __exit test_faults_exit(void)
+{
+	proc_remove(entry);
+}
+
+module_init(test_faults_init);
+module_exit(test_faults_exit);
+MODULE_DESCRIPTION("Faults on demand, beyond LKDTM's");
+MODULE_LICENSE("GPL");
