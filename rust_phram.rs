@@ -15,7 +15,10 @@ pub mod linux {
     mod str;
 }
 
-use core::mem::MaybeUninit;
+use core::{
+    mem::MaybeUninit,
+    ops::Range, //
+};
 use kernel::{
     fmt,
     page::PAGE_SIZE,
@@ -57,7 +60,7 @@ mod params {
     crate::module_params! { "rust_phram":
         /// Devices to make. Given several times, it makes several.
         phram: DeviceList = DeviceList, 0o200, KERNEL_PARAM_FL_HWPARAM as u8, "string",
-            "Memory region to map. \"phram=<name>,<start>,<length>[,<erasesize>]\"; \
+            "Memory region to map. \"phram=<name>,<start>,<length>[,<erasesize>][,ro][,overlap]\"; \
             <start> may be @<name of a reserve_mem= region>, whose length is the default then";
         /// How the memory is cached, as in rust_ramoops.
         mem_type: Size = Size::new(0), 0o400, 0, "uint",
@@ -98,9 +101,21 @@ enum Phase {
 impl State {
     /// Adds a device to the list, its memory mapped but not yet registered.
     fn map(&mut self, spec: Spec) -> Result<(), Why> {
+        let mapping = spec.map()?;
+        // Ranges of mappings do not wrap.
+        let range = mapping.start()..mapping.start().wrapping_add(mapping.len() as u64);
+        let mut next = self.devices.as_ref();
+        while let Some(other) = next {
+            let disjoint = range.end <= other.range.start || other.range.end <= range.start;
+            if !disjoint && !spec.overlap && !other.spec.overlap {
+                return Err(Why::Overlap(other.spec.name));
+            }
+            next = other.next.as_ref();
+        }
         let device = Device {
             spec,
-            mapping: Some(spec.map()?),
+            range,
+            mapping: Some(mapping),
             registration: None,
             next: None,
         };
@@ -179,6 +194,7 @@ enum Why {
     EraseSizeRemainder,
     MemType,
     TooMany,
+    Overlap(Name),
     Refused(Refusal),
     NotRegistered(Error),
 }
@@ -187,6 +203,7 @@ impl Why {
     fn errno(self) -> Error {
         match self {
             Self::NameTaken => EEXIST,
+            Self::Overlap(_) => EBUSY,
             Self::TooMany => ENOSPC,
             Self::Refused(refusal) => refusal.into(),
             Self::NotRegistered(error) => error,
@@ -198,8 +215,12 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooFewArguments => "not enough arguments: <name>,<start>,<length>[,<erasesize>]",
-            Self::TooManyArguments => "too many arguments: <name>,<start>,<length>[,<erasesize>]",
+            Self::TooFewArguments => {
+                "not enough arguments: <name>,<start>,<length>[,<erasesize>][,ro][,overlap]"
+            }
+            Self::TooManyArguments => {
+                "too many arguments: <name>,<start>,<length>[,<erasesize>][,ro][,overlap]"
+            }
             Self::Name => "illegal name: it has 1 to 63 characters",
             Self::NameTaken => "illegal name: there is an MTD device of that name, see /proc/mtd",
             Self::Start => {
@@ -210,6 +231,12 @@ impl fmt::Display for Why {
             Self::EraseSizeRemainder => "illegal erasesize: the length is not a multiple of it",
             Self::MemType => "illegal mem_type: 0 is write-combined, 1 is unbuffered, 2 is cached",
             Self::TooMany => "too many devices at once: add more through sysfs later",
+            Self::Overlap(other) => {
+                return f.write_fmt(fmt!(
+                    "the memory overlaps that of {}; if it shall, append ,overlap to one of them",
+                    other.as_c_str()
+                ))
+            }
             Self::Refused(refusal) => return refusal.fmt(f),
             Self::NotRegistered(_) => "the device could not be registered",
         })
@@ -231,18 +258,28 @@ struct Spec {
     name: Name,
     place: Place,
     erasesize: u32,
+    read_only: bool,
+    /// Whether other devices may have (part of) the same memory.
+    overlap: bool,
 }
 
 impl Spec {
-    /// Parses `<name>,<start>,<length>[,<erasesize>]`.
+    /// Parses `<name>,<start>,<length>[,<erasesize>][,ro][,overlap]`.
     fn parse(arg: &[u8]) -> Result<Self, Why> {
         let mut parts = arg.split(|byte| *byte == b',');
         let name = Name::new(parts.next().unwrap_or(b"")).ok_or(Why::Name)?;
         let start = parts.next().ok_or(Why::TooFewArguments)?;
-        let len = parts.next();
-        let erasesize = parts.next();
-        if parts.next().is_some() {
-            return Err(Why::TooManyArguments);
+        let (mut len, mut erasesize) = (None, None);
+        let (mut read_only, mut overlap) = (false, false);
+        for part in parts {
+            let words = read_only || overlap;
+            match part {
+                b"ro" => read_only = true,
+                b"overlap" => overlap = true,
+                part if len.is_none() && !words => len = Some(part),
+                part if erasesize.is_none() && !words => erasesize = Some(part),
+                _ => return Err(Why::TooManyArguments),
+            }
         }
 
         let len = match len {
@@ -272,6 +309,8 @@ impl Spec {
             name,
             place,
             erasesize: u32::try_from(erasesize).map_err(|_| Why::EraseSize)?,
+            read_only,
+            overlap,
         })
     }
 
@@ -307,6 +346,8 @@ impl Spec {
 /// A device in the list.
 struct Device {
     spec: Spec,
+    /// The physical addresses of its memory.
+    range: Range<u64>,
     /// The memory, until it goes to the registration.
     mapping: Option<Mapping>,
     registration: Option<Pin<KBox<mtd::Registration<Phram>>>>,
@@ -324,6 +365,7 @@ impl Device {
             name: self.spec.name.as_c_str(),
             size,
             erasesize: self.spec.erasesize,
+            read_only: self.spec.read_only,
         };
         let device = mtd::Registration::register(options, Phram { mapping }, module)
             .and_then(|registration| KBox::pin_init(registration, GFP_KERNEL))

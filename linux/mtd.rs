@@ -31,6 +31,8 @@ pub struct Options<'a> {
     pub size: u64,
     /// The size of an erase block in bytes: a divisor of `size`.
     pub erasesize: u32,
+    /// Whether the MTD core refuses to write and to erase.
+    pub read_only: bool,
 }
 
 /// A device that is plain RAM: any byte can be written at any time (`MTD_RAM`, `MTD_CAP_RAM`).
@@ -80,9 +82,14 @@ impl<T: RamDevice> Registration<T> {
         module: &'static ThisModule,
     ) -> Result<impl PinInit<Self, Error> + use<'a, T>> {
         let name = CString::try_from_fmt(fmt!("{}", options.name))?;
+        let flags = if options.read_only {
+            bindings::MTD_CAP_RAM & !bindings::MTD_WRITEABLE
+        } else {
+            bindings::MTD_CAP_RAM
+        };
         let raw = bindings::mtd_info {
             type_: bindings::MTD_RAM as u8,
-            flags: bindings::MTD_CAP_RAM,
+            flags,
             size: options.size,
             erasesize: options.erasesize,
             writesize: 1,
