@@ -26,9 +26,9 @@ ifneq ($(BUILD_DIR),.)
 endif
 	$(kbuild) modules
 
-modules-%: ## the same for the newest Debian kernel of a series (make modules-7.2), in .build/SERIES (root)
+modules-%: ## the same for the newest Debian kernel of a series (make modules-7.2), or for the debug kernel, in .build/SERIES (root)
 	@scripts/env $*
-	@$(enter) modules KDIR="$$(scripts/find-kdir $*)" BUILD_DIR=.build/$*
+	@$(enter) modules KDIR="$$(scripts/find-kdir $*)" BUILD_DIR=.build/$* $(if $(filter debug,$*),LLVM=-19)
 
 demo: ## build everything in an environment of its own, crash a virtual machine, read the log back (root)
 	@scripts/env
@@ -38,9 +38,7 @@ demo: ## build everything in an environment of its own, crash a virtual machine,
 test: ## all tests and checks, in the same environment (root)
 	@scripts/test
 
-test-debug: ## every kind of crash, on a kernel with KASAN, lockdep and more, which is built first; MATRIX=FILE writes the table (root)
-	@scripts/env debug
-	@$(enter) modules KDIR="$$(scripts/find-kdir debug)" BUILD_DIR=.build/debug LLVM=-19
+test-debug: modules-debug ## every kind of crash, on a kernel with KASAN, lockdep and more; MATRIX=FILE writes the table (root)
 	@scripts/enter env KDIR="$$(scripts/find-kdir debug)" python3 -m pytest qemu-test/debug -n $(DEBUG_GUESTS) \
 		--dist=worksteal $(if $(MATRIX),--matrix='$(abspath $(MATRIX))')
 
