@@ -35,7 +35,12 @@ def our_modules() -> list[Path]:
     return modules
 
 
-def build_initramfs(image: Path, modules: Iterable[Path], stock_modules: Iterable[str] = STOCK_MODULES) -> None:
+def build_initramfs(
+    image: Path,
+    modules: Iterable[Path],
+    stock_modules: Iterable[str] = STOCK_MODULES,
+    programs: Iterable[str | Path] = PROGRAMS,
+) -> None:
     """Writes the image; it appears complete or not at all."""
     with tempfile.TemporaryDirectory(dir=image.parent) as directory:
         root = Path(directory)
@@ -43,7 +48,7 @@ def build_initramfs(image: Path, modules: Iterable[Path], stock_modules: Iterabl
             (root / folder).mkdir()
         shutil.copy(HERE / "guest/init", root / "init")
         shutil.copy("/usr/bin/busybox", root / "bin")
-        for program in PROGRAMS:
+        for program in programs:
             _copy_program(root, program)
         stock = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / "kernel"
         for name in stock_modules:
@@ -78,7 +83,7 @@ def build_test_module(directory: Path) -> Path:
     return source / "test_oops.ko"
 
 
-def _copy_program(root: Path, name: str) -> None:
+def _copy_program(root: Path, name: str | Path) -> None:
     program = shutil.which(name)
     if not program:
         raise FileNotFoundError(f"{name} is not installed (package mtd-utils)")
