@@ -26,10 +26,8 @@ def build_kernel_tests(directory: Path) -> list[Path]:
     [archive] = Path("/usr/src").glob(f"linux-source-{'.'.join(release.split('.')[:2])}.tar.xz")
     folders = ("drivers/mtd/tests", "drivers/mtd/parsers")
     directory.mkdir()
-    subprocess.run(
-        ["tar", "-xf", archive, "-C", directory, "--strip-components=1", *(f"{archive.name[:-7]}/{f}" for f in folders)],
-        check=True,
-    )
+    wanted = [f"{archive.name.removesuffix('.tar.xz')}/{folder}" for folder in folders]
+    subprocess.run(["tar", "-xf", archive, "-C", directory, "--strip-components=1", *wanted], check=True)
     for folder, option in zip(folders, ("CONFIG_MTD_TESTS=m", "CONFIG_MTD_CMDLINE_PARTS=m"), strict=True):
         command = ["make", "-C", os.environ["KDIR"], f"M={directory / folder}", option, "CC=gcc-14", "modules"]
         subprocess.run(command, check=True, capture_output=True)
@@ -100,14 +98,15 @@ def test_mtd_utils(vm: VM) -> None:
             "flashcp -v /tmp/file /dev/mtd0 | tr '\\r' '\\n' | tail -n 1; head -c 100000 /dev/mtd0 | cmp - /tmp/file",
             "head -c 2000000 /dev/zero > /tmp/big; flashcp /tmp/big /dev/mtd0",
             "nanddump -l 4096 -f /tmp/dump /dev/mtd0; md5sum /tmp/dump",
-            "mtdpart add /dev/mtd0 part 0x40000 0x20000; cat /proc/mtd; printf here > /dev/mtd1; mtdpart del /dev/mtd0 1",
+            "mtdpart add /dev/mtd0 part 0x40000 0x20000; cat /proc/mtd; printf here > /dev/mtd1",
+            "mtdpart del /dev/mtd0 1",
         ):
             outputs.append(str(vm.run(command, timeout=60)))
         return outputs
 
     said = compare(vm, run, erasesize="0x10000")
     print(*said, sep="\n")
-    assert sum("[exit status 0]" in output for output in said) >= 7, said
+    assert sum("[exit status 0]" in output for output in said) >= 8, said
 
 
 def test_calls_at_the_edges_of_the_device(vm: VM) -> None:
@@ -123,7 +122,8 @@ def test_a_file_system(vm: VM) -> None:
             "cp /bin/mtd_debug /mnt; for i in $(seq 100); do echo $i > /mnt/$i; done; rm /mnt/5*; umount /mnt"
         )
         # Through the block layer's cache no more: the module is loaded anew.
-        vm.ok("rmmod mtdblock; insmod mtdblock.ko; mount -t ext2 -o ro /dev/mtdblock0 /mnt; cmp /bin/mtd_debug /mnt/mtd_debug")
+        vm.ok("rmmod mtdblock; insmod mtdblock.ko; mount -t ext2 -o ro /dev/mtdblock0 /mnt")
+        vm.ok("cmp /bin/mtd_debug /mnt/mtd_debug")
         files = vm.ok("cd /mnt; ls; cat [0-9]* | md5sum").split()
         vm.ok("umount /mnt; rmmod mtdblock")
         vm.write(bytes(REGION_SIZE))  # The file system has an identity of its own, and times.
@@ -153,5 +153,5 @@ def test_two_devices_at_once(vm: VM) -> None:
     parameter = "/sys/module/rust_phram/parameters/phram"
     vm.insmod("rust_phram", phram=f"a,{REGION_START:#x},{half:#x}")
     vm.ok(f"echo b,{REGION_START + half:#x},{half:#x} > {parameter}")
-    vm.ok("yes left | dd of=/dev/mtd0 bs=64k iflag=fullblock 2>/dev/null & yes right | dd of=/dev/mtd1 bs=4k 2>/dev/null; wait")
+    vm.ok("yes left | dd of=/dev/mtd0 bs=64k 2>/dev/null & yes right | dd of=/dev/mtd1 bs=4k 2>/dev/null; wait")
     assert vm.read(0, half).strip(b"left\n") == b"" and vm.read(half).strip(b"right\n") == b""
