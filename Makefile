@@ -45,6 +45,13 @@ test-debug: modules-debug ## every kind of crash, on a kernel with KASAN, lockde
 # A guest has two CPUs.
 DEBUG_GUESTS ?= $(shell expr \( $$(nproc) + 1 \) / 2)
 
+fuzz_targets = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+SECONDS ?= 3600
+
+fuzz: ## fuzz the record store, each target for so many SECONDS (3600), in the same environment (root)
+	@scripts/env
+	@for target in $(fuzz_targets); do scripts/enter fuzz/run $$target $(SECONDS) || exit 1; done
+
 kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
 	@scripts/kdir
 
@@ -122,5 +129,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules demo test test-debug kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf check-shell \
-	check-panic check-unsafe check-warnings clean clean-modules help
+.PHONY: modules demo test test-debug fuzz kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf \
+	check-shell check-panic check-unsafe check-warnings clean clean-modules help

@@ -13,7 +13,10 @@ use std::cell::{
 
 use ringbuf::{
     classify,
-    layout::Header,
+    layout::{
+        Header,
+        SEAL_LEN, //
+    },
     read_text,
     salvage_extent,
     DumpInfo,
@@ -23,6 +26,7 @@ use ringbuf::{
     Memory,
     Options,
     Params,
+    Seal,
     Slot,
     Store, //
 };
@@ -98,6 +102,19 @@ impl Bytes<'_> {
 
     pub fn u16(&mut self) -> usize {
         usize::from(u16::from_le_bytes([self.u8(), self.u8()]))
+    }
+
+    pub fn u64(&mut self) -> u64 {
+        u64::from_le_bytes([(); 8].map(|()| self.u8()))
+    }
+
+    /// Any number, those near a power of two among them.
+    pub fn number(&mut self) -> u64 {
+        match self.u8() {
+            shift @ 0..=127 => (1u64 << (shift & 63)).wrapping_sub(u64::from(shift >> 6)),
+            128..=191 => self.u8().into(),
+            _ => self.u64(),
+        }
     }
 
     /// Any size, those of few digits among them.
@@ -229,6 +246,44 @@ fn write_foreign(ram: &Ram, geometry: &Geometry, slot: usize, text: &[u8]) {
     for (block, parity) in data[12..12 + written].chunks(128).zip(parity) {
         reed_solomon::encode(block, parity);
     }
+}
+
+/// Puts a seal with a right CRC into a slot, whatever it says. Its parity is wrong, so that nobody
+/// can correct it.
+pub fn forge(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) {
+    let slot = usize::from(input.u8()) % geometry.slots();
+    let flags = input.u8();
+    let mut number = || input.number();
+    let size = number() as u32;
+    let mut bytes = ram.bytes.borrow_mut();
+    let payload = &bytes[geometry.data_offset(slot).unwrap()..];
+    let payload_crc = match payload.get(..size as usize) {
+        Some(payload) if flags & 1 != 0 => crc32c::crc32c(payload),
+        _ => number() as u32,
+    };
+    let seq = number();
+    let part = number() as u32;
+    let seal = Seal {
+        seq,
+        dump: if flags & 2 != 0 { seq } else { number() },
+        realtime_ns: number(),
+        boottime_ns: number(),
+        boot_id: [flags; 16],
+        part,
+        parts: if flags & 4 != 0 {
+            part
+        } else {
+            number() as u32
+        },
+        size,
+        payload_crc,
+        reason: number() as u32,
+        description: [flags; 60],
+        loop_start: number(),
+        release: [flags; 40],
+    };
+    let seal_at = geometry.seal_offset(slot).unwrap();
+    bytes[seal_at..seal_at + SEAL_LEN].copy_from_slice(&seal.encode::<&Ram>());
 }
 
 /// A geometry with a few small zones.

@@ -35,11 +35,30 @@ class Record:
     text: str
 
 
-class Reader:
-    """Runs the host program on the region of a guest."""
+@dataclass(frozen=True)
+class Corruption:
+    """A way to spoil one field of a record."""
 
-    def __init__(self, program: Path) -> None:
-        self._program = program
+    field: str
+    value: str
+    forged: bool  # The CRC of the seal is right.
+    offset: int
+    data: bytes
+    length: int  # Bytes that differ.
+
+    def __str__(self) -> str:
+        return f"{self.field} = {self.value}{', forged' if self.forged else ''}"
+
+    def apply(self, image: bytes) -> bytes:
+        """The image with the field spoilt."""
+        return image[: self.offset] + self.data + image[self.offset + len(self.data) :]
+
+
+class Reader:
+    """Runs the host programs on the region of a guest."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def __call__(self, vm: VM, **parameters: object) -> list[Record]:
         """What the slots hold, in the order of the sequence numbers. Slots without a record are left out."""
@@ -48,20 +67,31 @@ class Reader:
         records = [Record(**{name: slot.get(name) for name in fields}) for slot in found]
         return sorted(records, key=lambda record: record.seq or 0)
 
-    def lines(self, vm: VM, **parameters: object) -> list[dict]:
-        """All that the program says."""
+    def lines(self, source: VM | bytes, **parameters: object) -> list[dict]:
+        """All that the program says of a guest's region, or an image: the census, then each slot."""
+        return self._run("records", source, parameters)
+
+    def corruptions(self, source: VM | bytes, slot: int, **parameters: object) -> list[Corruption]:
+        """Ways to spoil each field of the record in a slot."""
+        lines = self._run("corruptions", source, {"slot": slot} | parameters)
+        return [
+            Corruption(line["field"], line["value"], line["forged"], line["offset"], bytes(line["bytes"]), line["length"])
+            for line in lines
+        ]
+
+    def _run(self, program: str, source: VM | bytes, parameters: dict[str, object]) -> list[dict]:
         with tempfile.NamedTemporaryFile() as image:
-            image.write(vm.read())
+            image.write(source.read() if isinstance(source, VM) else source)
             image.flush()
             arguments = [f"{name}={value}" for name, value in ({"mem_size": REGION_SIZE} | parameters).items()]
-            command = [self._program, image.name, *arguments]
+            command = [self._directory / program, image.name, *arguments]
             output = subprocess.run(command, capture_output=True, text=True)
         assert output.returncode == 0, output.stderr
         return [json.loads(line) for line in output.stdout.split("\n") if line]
 
 
 def build_reader() -> Path:
-    """Builds the host program."""
-    command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", "ringbuf", "--example", "records"]
+    """Builds the host programs."""
+    command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", "ringbuf", "--examples"]
     subprocess.run(command, cwd=PROJECT, check=True)
-    return PROJECT / "target/release/examples/records"
+    return PROJECT / "target/release/examples"

@@ -13,6 +13,8 @@ from vm import VM
 
 PARAMETERS = {"record_size": 0x10000}
 OOPSES = 500  # On each of two CPUs.
+SCRIBBLES = 1000  # At most so many times random bytes are written over the whole region.
+TAINT_WARN, TAINT_SOFTLOCKUP = 1 << 9, 1 << 14
 WRITES = 7  # Into the region, for one record: see FORMAT.md.
 
 
@@ -105,23 +107,54 @@ def test_a_fault_inside_the_dumper_that_is_a_panic(loaded: VM, records: Reader) 
     check_panic_is_whole(loaded, records, "Kernel panic - not syncing: Fatal exception")
 
 
-def test_two_cpus_oops_at_the_same_moment(vm: VM, records: Reader) -> None:
-    vm.ramoops(**PARAMETERS)
+def storm(vm: VM, oopses: int, meanwhile: str = "") -> dict[str, int]:
+    """So many oopses on each CPU, and a command that ends when /tmp/storm is gone. Returns the counters."""
     vm.load_test_oops()
-    vm.ok(f"echo 'for i in $(seq {OOPSES}); do (echo oops > /proc/test_oops); done' > /tmp/storm")
+    vm.ok(f"echo 'for i in $(seq {oopses}); do (echo oops > /proc/test_oops); done' > /tmp/storm")
     # The console is slower than all the rest.
     vm.ok(
-        "echo 1 > /proc/sys/kernel/printk; taskset 1 sh /tmp/storm >/dev/null 2>&1 &\n"
-        "taskset 2 sh /tmp/storm >/dev/null 2>&1; wait; echo 7 > /proc/sys/kernel/printk",
+        f"echo 1 > /proc/sys/kernel/printk; {meanwhile}\n"
+        "taskset 1 sh /tmp/storm >/dev/null 2>&1 & first=$!\n"
+        "taskset 2 sh /tmp/storm >/dev/null 2>&1; wait $first; rm /tmp/storm; wait; echo 7 > /proc/sys/kernel/printk",
         timeout=300,
     )
     status = vm.ok("cat /sys/kernel/debug/rust_ramoops/status")
     count = {name: int(number) for name, number in re.findall(r"^([a-z, ]+): (\d+)$", status, re.MULTILINE)}
     dropped = count["dropped, another dump under way"] + count["dropped, no slot"]
-    assert count["dumps"] == 2 * OOPSES == count["records written"] + dropped, status
+    # No other oops came in between.
+    assert count["dumps"] == 2 * oopses == count["records written"] + dropped, status
+    return count
 
+
+def test_two_cpus_oops_at_the_same_moment(vm: VM, records: Reader) -> None:
+    vm.ramoops(**PARAMETERS)
+    count = storm(vm, OOPSES)
     found = records(vm, **PARAMETERS)
     assert len(found) == count["slots"] and all(record.kind == "sealed" for record in found)
     assert [record.seq for record in found] == list(range(found[0].seq, found[0].seq + len(found)))
     for record in found:
         assert "NULL pointer dereference" in record.text and record.text.endswith("\n")
+
+
+def test_random_bytes_over_the_region_during_dumps(vm: VM, records: Reader) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    scribble = (
+        f"(for i in $(seq {SCRIBBLES}); do [ -e /tmp/storm ] || break; dd if=/dev/urandom of=/dev/mtd0 bs=64k; done;"
+        " echo $i > /tmp/scribbles) 2>/dev/null &"
+    )
+    storm(vm, OOPSES // 2, scribble)
+    assert 10 < int(vm.ok("cat /tmp/scribbles")) < SCRIBBLES
+
+    # When it is over, all is well again.
+    for word in ("one", "two"):
+        vm.ok(f"echo after-{word} > /dev/kmsg")
+        vm.oops()
+    taint = int(vm.ok("cat /proc/sys/kernel/tainted"))
+    assert not taint & (TAINT_WARN | TAINT_SOFTLOCKUP)
+    vm.ok("echo after-three > /dev/kmsg")
+    vm.crash()
+    found = records(vm, **PARAMETERS)[-3:]
+    assert [(record.kind, record.reason) for record in found] == [("sealed", OOPS), ("sealed", OOPS), ("sealed", PANIC)]
+    for record, word in zip(found, ("one", "two", "three")):
+        assert f"after-{word}" in record.text and "Call Trace" in record.text

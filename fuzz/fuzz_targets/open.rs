@@ -14,6 +14,7 @@ use ringbuf::{
 };
 use ringbuf_fuzz::{
     fill,
+    forge,
     look,
     open,
     small_geometry,
@@ -56,6 +57,11 @@ fuzz_target!(|data: &[u8]| {
     let ram = Ram::new(vec![0; geometry.mem_size()]);
     if mode & 4 != 0 {
         fill(&ram, &geometry, &mut input);
+    }
+    if mode & 16 != 0 {
+        for _ in 0..1 + input.u8() % 4 {
+            forge(&ram, &geometry, &mut input);
+        }
     }
     // Either from the start on, or pieces at any place.
     if mode & 8 != 0 {

@@ -13,15 +13,14 @@
 //!
 //! `text` is that of a record. What is left of a torn, damaged or deleted one is in `salvaged_text`.
 
-#[path = "../tests/common/reed_solomon.rs"]
-mod reed_solomon;
+mod common;
 
-use std::{
-    env,
-    fs,
-    process::ExitCode, //
+use std::process::ExitCode;
+
+use common::{
+    Arguments,
+    Image, //
 };
-
 use ringbuf::{
     classify,
     read_text,
@@ -31,49 +30,11 @@ use ringbuf::{
     Extent,
     Geometry,
     Kind,
-    Memory,
     Options,
-    Params,
     Slot,
     Store, //
 };
 use serde::Serialize;
-
-/// An image, which is never written.
-struct Image(Vec<u8>);
-
-impl Memory for Image {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
-        let bytes = self
-            .0
-            .get(offset..)
-            .and_then(|bytes| bytes.get(..buf.len()));
-        bytes.map(|bytes| buf.copy_from_slice(bytes)).is_some()
-    }
-
-    fn write(&self, _offset: usize, _data: &[u8]) -> bool {
-        false
-    }
-
-    fn barrier(&self, _offset: usize, _len: usize) {}
-
-    fn crc32c(crc: u32, data: &[u8]) -> u32 {
-        // The crate inverts before and after, the kernel does not.
-        !crc32c::crc32c_append(!crc, data)
-    }
-
-    fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        reed_solomon::encode(block, parity);
-    }
-
-    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        reed_solomon::decode(block, parity)
-    }
-}
 
 #[derive(Serialize)]
 struct CensusLine {
@@ -138,65 +99,23 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let mut args = env::args().skip(1);
-    let path = args.next().ok_or("the first argument is an image file")?;
-    let image = Image(fs::read(&path).map_err(|err| format!("{path}: {err}"))?);
-    let (params, options) = parse(args, image.0.len())?;
-    let geometry = Geometry::new(params).map_err(|err| format!("{err:?}"))?;
+    let Arguments {
+        image,
+        geometry,
+        other,
+    } = common::arguments(&["loop_ns"])?;
+    let options = Options {
+        loop_ns: other.get("loop_ns").map_or(0, |ns| *ns as u64),
+    };
     let table: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
     let (store, census) =
         Store::open(image, geometry, table, options).map_err(|err| format!("{err:?}"))?;
 
-    print(&census_line(&census, &geometry))?;
+    common::print(&census_line(&census, &geometry))?;
     for slot in 0..geometry.slots() {
-        print(&slot_line(store.memory(), &geometry, slot))?;
+        common::print(&slot_line(store.memory(), &geometry, slot))?;
     }
     Ok(())
-}
-
-fn print(line: &impl Serialize) -> Result<(), String> {
-    println!(
-        "{}",
-        serde_json::to_string(line).map_err(|err| err.to_string())?
-    );
-    Ok(())
-}
-
-fn parse(args: impl Iterator<Item = String>, len: usize) -> Result<(Params, Options), String> {
-    let mut params = Params {
-        mem_size: len,
-        record_size: 4096,
-        console_size: 4096,
-        ftrace_size: 4096,
-        pmsg_size: 4096,
-        ecc_size: 0,
-    };
-    let mut options = Options::default();
-    for arg in args {
-        let (name, value) = arg.split_once('=').ok_or(format!("{arg}: no value"))?;
-        let size = match value.strip_prefix("0x") {
-            Some(hex) => usize::from_str_radix(hex, 16),
-            None => value.parse(),
-        };
-        let size = size.map_err(|err| format!("{arg}: {err}"))?;
-        if name == "loop_ns" {
-            options.loop_ns = size as u64;
-            continue;
-        }
-        *match name {
-            "mem_size" => &mut params.mem_size,
-            "record_size" => &mut params.record_size,
-            "console_size" => &mut params.console_size,
-            "ftrace_size" => &mut params.ftrace_size,
-            "pmsg_size" => &mut params.pmsg_size,
-            "ecc" => &mut params.ecc_size,
-            _ => return Err(format!("{name}: unknown parameter")),
-        } = size;
-    }
-    if params.ecc_size == 1 {
-        params.ecc_size = 16;
-    }
-    Ok((params, options))
 }
 
 fn census_line(census: &Census, geometry: &Geometry) -> CensusLine {

@@ -39,6 +39,10 @@ pub const SEAL_MAGIC_WRITING: u32 = u32::from_le_bytes(*b"SEAW");
 /// Offset of the magic number in a seal of version 1. The CRC follows it.
 pub const SEAL_MAGIC_OFFSET: usize = 184;
 
+/// Offset in a seal of version 1 of the copy of the header's `start`. It is always 0: our records
+/// are linear.
+pub const SEAL_START: usize = 56;
+
 /// Sequence numbers in a seal are below this one, so that a rank in the slot table fits 63 bits.
 pub const SEQ_LIMIT: u64 = 1 << 47;
 
@@ -515,7 +519,7 @@ impl Seal {
         put(&mut raw, 32, &self.boot_id);
         put(&mut raw, 48, &self.part.to_le_bytes());
         put(&mut raw, 52, &self.parts.to_le_bytes());
-        // At 56 there is a copy of `start`, which is 0: our records are linear.
+        // `start` is 0, see `SEAL_START`.
         put(&mut raw, 60, &self.size.to_le_bytes());
         put(&mut raw, 64, &self.payload_crc.to_le_bytes());
         put(&mut raw, 68, &self.reason.to_le_bytes());
@@ -556,7 +560,7 @@ impl Seal {
             loop_start: u64::from_le_bytes(get(raw, 132)),
             release: get(raw, 140),
         };
-        let start = u32::from_le_bytes(get(raw, 56));
+        let start = u32::from_le_bytes(get(raw, SEAL_START));
         // A forger can make the CRC right, so that nothing follows from it about the fields.
         let valid = (1..SEQ_LIMIT).contains(&seal.seq)
             && (1..=seal.seq).contains(&seal.dump)

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the host programs share: the image of a region, their arguments, and their output.
+
+#[path = "../../tests/common/reed_solomon.rs"]
+mod reed_solomon;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs, //
+};
+
+use ringbuf::{
+    Geometry,
+    Memory,
+    Params, //
+};
+use serde::Serialize;
+
+/// An image, which is never written.
+pub(crate) struct Image(Vec<u8>);
+
+impl Memory for Image {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        let bytes = self
+            .0
+            .get(offset..)
+            .and_then(|bytes| bytes.get(..buf.len()));
+        bytes.map(|bytes| buf.copy_from_slice(bytes)).is_some()
+    }
+
+    fn write(&self, _offset: usize, _data: &[u8]) -> bool {
+        false
+    }
+
+    fn barrier(&self, _offset: usize, _len: usize) {}
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        // The crate inverts before and after, the kernel does not.
+        !crc32c::crc32c_append(!crc, data)
+    }
+
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        reed_solomon::encode(block, parity);
+    }
+
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        reed_solomon::decode(block, parity)
+    }
+}
+
+/// The arguments of a program.
+pub(crate) struct Arguments {
+    pub(crate) image: Image,
+    pub(crate) geometry: Geometry,
+    /// The arguments that do not belong to the zone map, as far as they are given.
+    pub(crate) other: BTreeMap<String, usize>,
+}
+
+/// Takes the name of an image file, the parameters of its zone map, and `others`.
+pub(crate) fn arguments(others: &[&str]) -> Result<Arguments, String> {
+    let mut args = env::args().skip(1);
+    let path = args.next().ok_or("the first argument is an image file")?;
+    let image = Image(fs::read(&path).map_err(|err| format!("{path}: {err}"))?);
+    let mut params = Params {
+        mem_size: image.0.len(),
+        record_size: 4096,
+        console_size: 4096,
+        ftrace_size: 4096,
+        pmsg_size: 4096,
+        ecc_size: 0,
+    };
+    let mut other = BTreeMap::new();
+    for arg in args {
+        let (name, value) = arg.split_once('=').ok_or(format!("{arg}: no value"))?;
+        let size = match value.strip_prefix("0x") {
+            Some(hex) => usize::from_str_radix(hex, 16),
+            None => value.parse(),
+        };
+        let size = size.map_err(|err| format!("{arg}: {err}"))?;
+        *match name {
+            "mem_size" => &mut params.mem_size,
+            "record_size" => &mut params.record_size,
+            "console_size" => &mut params.console_size,
+            "ftrace_size" => &mut params.ftrace_size,
+            "pmsg_size" => &mut params.pmsg_size,
+            "ecc" => &mut params.ecc_size,
+            _ if others.contains(&name) => other.entry(name.to_owned()).or_default(),
+            _ => return Err(format!("{name}: unknown parameter")),
+        } = size;
+    }
+    if params.ecc_size == 1 {
+        params.ecc_size = 16;
+    }
+    let geometry = Geometry::new(params).map_err(|err| format!("{err:?}"))?;
+    Ok(Arguments {
+        image,
+        geometry,
+        other,
+    })
+}
+
+/// Prints one line of JSON.
+pub(crate) fn print(line: &impl Serialize) -> Result<(), String> {
+    println!(
+        "{}",
+        serde_json::to_string(line).map_err(|err| err.to_string())?
+    );
+    Ok(())
+}
