@@ -61,6 +61,7 @@ release = $$(modinfo -F vermagic rust_ramoops.ko | cut -d ' ' -f 1)
 install: ## install the modules, and an example for /etc/modprobe.d in /usr/share/doc/rust_ramoops (root)
 	@test -e rust_ramoops.ko -a -e rust_phram.ko || { echo 'error: nothing to install; run make first.' >&2; exit 1; }
 	install -D -m 644 -t "$(DESTDIR)/lib/modules/$(release)/updates" rust_ramoops.ko rust_phram.ko
+	install -D -m 644 -t "$(DESTDIR)/usr/lib/udev/rules.d" packaging/udev/60-rust_phram.rules
 	install -D -m 644 -t "$(DESTDIR)/usr/share/doc/rust_ramoops" packaging/modprobe.d/rust_ramoops.conf
 	test -n "$(DESTDIR)" || depmod "$(release)"
 
@@ -71,7 +72,7 @@ uninstall: ## remove what install installed, for every kernel (root)
 		rm -fv "$$module" "$$updates/rust_phram.ko"; \
 		test -n "$(DESTDIR)" || depmod "$${release##*/}"; \
 	done
-	@rm -rf "$(DESTDIR)/usr/share/doc/rust_ramoops"
+	@rm -rf "$(DESTDIR)/usr/share/doc/rust_ramoops" "$(DESTDIR)/usr/lib/udev/rules.d/60-rust_phram.rules"
 
 fmt: ## format all Rust sources
 	$(quiet)$(rust_sources) | xargs rustfmt --config-path .rustfmt.toml

@@ -366,6 +366,7 @@ impl Device {
             size,
             erasesize: self.spec.erasesize,
             read_only: self.spec.read_only,
+            parent: None,
         };
         let device = mtd::Registration::register(options, Phram { mapping }, module)
             .and_then(|registration| KBox::pin_init(registration, GFP_KERNEL))
@@ -443,8 +444,86 @@ impl mtd::RamDevice for Phram {
     }
 }
 
+#[cfg(CONFIG_OF)]
+mod device_tree {
+    //! Devices that the device tree describes, as in mainline: a node of /reserved-memory with
+    //! `compatible = "phram"`. Its `label` is the name, and without `no-map` the memory is cached.
+
+    use super::{
+        mtd,
+        params,
+        MemType,
+        Phram,
+        Region,
+        THIS_MODULE, //
+    };
+    use kernel::{
+        device,
+        driver,
+        of,
+        page::PAGE_SIZE,
+        platform,
+        prelude::*,
+        str::CString, //
+    };
+
+    /// The driver, while it is registered.
+    pub(super) type Driver = Pin<KBox<driver::Registration<platform::Adapter<Node>>>>;
+
+    /// Registers the driver. Devices that are there already are probed at once.
+    pub(super) fn register(module: &'static ThisModule) -> Result<Driver> {
+        KBox::pin_init(driver::Registration::new(c"rust_phram", module), GFP_KERNEL)
+    }
+
+    /// The device of a node.
+    pub(super) struct Node {
+        _device: Pin<KBox<mtd::Registration<Phram>>>,
+    }
+
+    kernel::of_device_table!(OF_TABLE, (), [(of::DeviceId::new(c"phram"), ())]);
+
+    impl platform::Driver for Node {
+        type IdInfo = ();
+        type Data<'bound> = Self;
+        const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
+
+        fn probe<'bound>(
+            pdev: &'bound platform::Device<device::Core<'_>>,
+            _info: Option<&'bound Self::IdInfo>,
+        ) -> impl PinInit<Self, Error> + 'bound {
+            let dev = pdev.as_ref();
+            let node = dev.fwnode();
+            let mem_type = if node.is_some_and(|node| !node.property_read_bool(c"no-map")) {
+                Some(MemType::Cached)
+            } else {
+                MemType::from_number(params::mem_type.value())
+            };
+            let mapping = Region::of_resource(pdev.resource_by_index(0).ok_or(ENOMEM)?)
+                .and_then(|region| region.map(mem_type.unwrap_or(MemType::WriteCombined)))
+                .inspect_err(|refusal| dev_err!(dev, "refused: {}\n", refusal))?;
+
+            let label = node.and_then(|node| node.property_read::<CString>(c"label").optional());
+            let options = mtd::Options {
+                name: label.as_deref().unwrap_or(dev.name()),
+                size: mapping.len() as u64,
+                erasesize: PAGE_SIZE as u32,
+                read_only: false,
+                parent: Some(dev),
+            };
+            let device = mtd::Registration::register(options, Phram { mapping }, &THIS_MODULE)?;
+            Ok(Self {
+                _device: KBox::pin_init(device, GFP_KERNEL)?,
+            })
+        }
+    }
+}
+
 /// The loaded module.
-struct RustPhram;
+struct RustPhram {
+    // Devices of the device tree are not in the list.
+    #[cfg(CONFIG_OF)]
+    _driver: device_tree::Driver,
+}
 
 impl kernel::Module for RustPhram {
     fn init(module: &'static ThisModule) -> Result<Self> {
@@ -455,7 +534,10 @@ impl kernel::Module for RustPhram {
         let mut lock = ParamLock::take();
         let state = STATE.access(&mut lock);
         load(state, module).inspect_err(|_| state.close())?;
-        Ok(Self)
+        Ok(Self {
+            #[cfg(CONFIG_OF)]
+            _driver: device_tree::register(module).inspect_err(|_| state.close())?,
+        })
     }
 }
 

@@ -14,6 +14,10 @@ use core::{
     ptr, //
 };
 use kernel::{
+    device::{
+        Bound,
+        Device, //
+    },
     error::{
         from_result,
         to_result, //
@@ -33,6 +37,8 @@ pub struct Options<'a> {
     pub erasesize: u32,
     /// Whether the MTD core refuses to write and to erase.
     pub read_only: bool,
+    /// The device that this one belongs to, whose node of the device tree may describe partitions.
+    pub parent: Option<&'a Device<Bound>>,
 }
 
 /// A device that is plain RAM: any byte can be written at any time (`MTD_RAM`, `MTD_CAP_RAM`).
@@ -87,7 +93,7 @@ impl<T: RamDevice> Registration<T> {
         } else {
             bindings::MTD_CAP_RAM
         };
-        let raw = bindings::mtd_info {
+        let mut raw = bindings::mtd_info {
             type_: bindings::MTD_RAM as u8,
             flags,
             size: options.size,
@@ -104,6 +110,13 @@ impl<T: RamDevice> Registration<T> {
             _unpoint: Some(MtdVTable::<T>::unpoint),
             ..Default::default()
         };
+        if let Some(parent) = options.parent {
+            // CAST: `Device` is a transparent wrapper of `struct device`.
+            raw.dev.parent = ptr::from_ref(parent).cast_mut().cast();
+            // SAFETY: The pointer comes from a reference. The field is constant while the device is
+            // bound.
+            raw.dev.of_node = unsafe { (*raw.dev.parent).of_node };
+        }
         Ok(try_pin_init!(Self {
             name,
             device,

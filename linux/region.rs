@@ -15,6 +15,8 @@ use core::{
 };
 #[cfg(CONFIG_SECURITY)]
 use kernel::error::to_result;
+#[cfg(CONFIG_OF)]
+use kernel::io::Resource;
 use kernel::{
     fmt,
     page::PAGE_SIZE,
@@ -158,6 +160,26 @@ impl Region {
             len: size,
             ram: false,
             uncharted,
+        })
+    }
+
+    /// A range that the firmware has set aside for a device, as a node of the device tree says.
+    #[cfg(CONFIG_OF)]
+    pub fn of_resource(resource: &Resource) -> Result<Self, Refusal> {
+        let (start, len) = (resource.start(), resource.size());
+        match Self::at(start, len) {
+            // The kernel keeps such memory mapped, unless the node says `no-map`.
+            Err(Refusal::SystemRam) => (),
+            region => return region,
+        }
+        // INVARIANT: Not empty, aligned and without wrapping, or it would have been refused
+        // otherwise. The kernel makes a device of a node below /reserved-memory only, and never
+        // allocates from there.
+        Ok(Self {
+            start,
+            len: usize::try_from(len).map_err(|_| Refusal::Unaddressable)?,
+            ram: true,
+            uncharted: false,
         })
     }
 

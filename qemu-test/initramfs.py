@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -40,6 +40,7 @@ def build_initramfs(
     modules: Iterable[Path],
     stock_modules: Iterable[str] = STOCK_MODULES,
     programs: Iterable[str | Path] = PROGRAMS,
+    files: Mapping[str, Path] = {},  # Where in the guest: which.
 ) -> None:
     """Writes the image; it appears complete or not at all."""
     with tempfile.TemporaryDirectory(dir=image.parent) as directory:
@@ -50,6 +51,9 @@ def build_initramfs(
         shutil.copy("/usr/bin/busybox", root / "bin")
         for program in programs:
             _copy_program(root, program)
+        for target, source in files.items():
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, root / target)
         stock = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / "kernel"
         for name in stock_modules:
             module = root / f"modules/{Path(name).name}.ko"

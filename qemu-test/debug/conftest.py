@@ -86,4 +86,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("crash matrix")
     terminalreporter.write_line("\n".join(lines))
     if path := terminalreporter.config.getoption("--matrix"):
+        Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text(HEAD.format(release=release) + "\n".join(lines) + "\n")

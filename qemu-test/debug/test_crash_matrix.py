@@ -13,9 +13,9 @@ from debug_vm import DebugVM
 from records import OOPS, PANIC, Reader, Record
 from vm import insmod, REGION_SIZE, REGION_START
 
-# A dump takes several slots, and there is room for many dumps.
+# A dump takes several slots, and there is room for many dumps. The oldest go first: these crashes are no loop.
 GEOMETRY = {"record_size": 0x4000}
-PARAMETERS = {**GEOMETRY, "kmsg_bytes": 0xC000}
+PARAMETERS = {**GEOMETRY, "kmsg_bytes": 0xC000, "loop_secs": 0}
 SLOTS = 63
 
 TAINT = 0x10000  # TAINT_AUX, which nothing sets by itself.
