@@ -13,9 +13,6 @@
 //!
 //! `text` is that of a record. What is left of a torn, damaged or deleted one is in `salvaged_text`.
 
-#[path = "../tests/common/reed_solomon.rs"]
-mod reed_solomon;
-
 use std::{
     env,
     fs,
@@ -67,11 +64,11 @@ impl Memory for Image {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        reed_solomon::encode(block, parity);
+        rslib::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        reed_solomon::decode(block, parity)
+        rslib::decode(block, parity)
     }
 }
 
