@@ -10,14 +10,17 @@ use std::{
     collections::{
         BTreeSet,
         HashMap, //
-    }, //
+    },
+    ops::Range,
 };
 
 use memchr::memmem;
 use ringbuf::{
+    classify,
     layout::{
         Header,
         Stamp,
+        ECC_BLOCK,
         ECC_MAX,
         HEADER_LEN,
         SEAL_LEN,
@@ -29,6 +32,7 @@ use ringbuf::{
     },
     Geometry,
     GeometryError,
+    Kind,
     Params,
     Seal, //
 };
@@ -48,7 +52,10 @@ const HITS_MAX: usize = 4096;
 const SAMPLE: usize = 128;
 
 /// So many geometries are compared with all headers.
-const SHORTLIST: usize = 256;
+const SHORTLIST: usize = 512;
+
+/// So many seals are tried if none belongs to a header or a stamp.
+const GUESSES_MAX: usize = 16;
 
 /// So many zones whose extent is known are looked at.
 const ZONES_MAX: usize = 32;
@@ -99,12 +106,20 @@ pub struct Found {
     pub strays: usize,
     /// If hardly anything fits: where the first one is. The region may begin there.
     pub elsewhere: Option<usize>,
+    /// The user said what the size of a record is.
+    pub is_given: bool,
 }
 
 impl Found {
     /// Whether the contents of the region speak for the layout.
     pub fn is_certain(&self) -> bool {
         self.fits > self.strays
+    }
+
+    /// Whether there is something in the region, but no layout explains it. Records that a guess
+    /// finds would be found by accident.
+    pub fn is_lost(&self) -> bool {
+        !self.is_certain() && !self.is_given && self.elsewhere.is_some()
     }
 }
 
@@ -186,6 +201,12 @@ pub(crate) fn one_zone(len: usize, ecc_size: usize) -> Result<Geometry, Geometry
     })
 }
 
+/// Whether so many of the words that were tried are enough. One byte of parity is right by chance
+/// once in 256 times.
+fn is_most(words: usize, tried: usize, ecc: usize) -> bool {
+    words * 2 > tried && words * ecc >= 2
+}
+
 impl<'a> Evidence<'a> {
     fn gather(bytes: &'a [u8]) -> Self {
         let headers = memmem::find_iter(bytes, &SIG.to_ne_bytes())
@@ -207,6 +228,12 @@ impl<'a> Evidence<'a> {
             if evidence.zones.len() >= ZONES_MAX {
                 break;
             }
+        }
+        if evidence.zones.is_empty() {
+            let mut seals = memmem::find_iter(bytes, &magic).take(GUESSES_MAX);
+            evidence
+                .zones
+                .extend(seals.find_map(|magic| evidence.guess_zone(magic)));
         }
         evidence
     }
@@ -235,12 +262,51 @@ impl<'a> Evidence<'a> {
         (begin >= HEADER_LEN).then_some((begin - HEADER_LEN, end - begin))
     }
 
+    /// Does the same if errors have made header and stamp unreadable: tries what is usual, and takes
+    /// that with which the record can be corrected.
+    fn guess_zone(&self, magic: usize) -> Option<(usize, usize)> {
+        let at = magic.checked_sub(SEAL_MAGIC_OFFSET)?;
+        let raw = self.bytes.get(at..)?.first_chunk::<SEAL_LEN>()?;
+        Seal::decode::<Image<'_>>(raw, usize::MAX)?;
+        let end = at + SEAL_LEN;
+        let strides = (9..usize::BITS - 1)
+            .map(|log| 1usize << log)
+            .take_while(|record_size| *record_size <= self.bytes.len())
+            .flat_map(|record_size| {
+                [DEFAULT_SIZE, 0]
+                    .map(|other| Candidate::new(self.bytes.len(), record_size, [other; 3]))
+            })
+            .flatten()
+            .map(|candidate| candidate.stride);
+        for stride in strides {
+            let begin = (end - 1) / stride * stride;
+            let zone = self.bytes.get(begin..).and_then(|zone| zone.get(..stride));
+            let Some(zone) = zone else {
+                continue;
+            };
+            for ecc in 0..=ECC_MAX {
+                let Ok(geometry) = one_zone(stride, ecc) else {
+                    continue;
+                };
+                let len = geometry.data_capacity();
+                if begin + HEADER_LEN + len != end {
+                    continue;
+                }
+                let content = classify(&Image(zone), &geometry, 0);
+                if content.is_some_and(|content| matches!(content.kind, Kind::Sealed(_))) {
+                    return Some((begin, len));
+                }
+            }
+        }
+        None
+    }
+
     /// Returns the strides, and bytes of parity, with which the seals end where they do.
     fn strides(&self, eccs: &[usize]) -> Vec<(usize, usize)> {
         let mut votes: HashMap<(usize, usize), usize> = HashMap::new();
         for (begin, len) in &self.zones {
             for ecc in eccs {
-                let blocks = len.div_ceil(128);
+                let blocks = len.div_ceil(ECC_BLOCK);
                 let strides: BTreeSet<usize> = [blocks, blocks + 1]
                     .map(|blocks| match ecc {
                         0 => HEADER_LEN + len,
@@ -264,11 +330,10 @@ impl<'a> Evidence<'a> {
             .collect();
         strides.sort_unstable();
         // That there is parity must show.
-        let begins: Vec<usize> = self.zones.iter().map(|(begin, _)| *begin).collect();
         let words: Vec<_> = strides
             .iter()
             .copied()
-            .filter(|(stride, ecc)| *ecc != 0 && self.has_parity(&begins, *stride, *ecc))
+            .filter(|(_, ecc)| *ecc != 0 && self.seals_have_parity(*ecc))
             .collect();
         match words.is_empty() && eccs.contains(&0) {
             true => strides.retain(|(_, ecc)| *ecc == 0),
@@ -278,30 +343,41 @@ impl<'a> Evidence<'a> {
         strides
     }
 
-    /// Whether most of the headers of these zones have the parity that belongs to them.
-    fn has_parity(&self, zones: &[usize], stride: usize, ecc: usize) -> bool {
-        let tried = zones.len().min(8);
-        let words = zones
-            .iter()
-            .take(tried)
-            .filter(|zone| self.is_word(**zone, stride, ecc).unwrap_or(false))
-            .count();
-        // One byte of parity is right by chance once in 256 times.
-        words * 2 > tried && words * ecc >= 2
+    /// Whether most of the seals have the parity that belongs to them.
+    fn seals_have_parity(&self, ecc: usize) -> bool {
+        let tried = self.zones.len().min(8);
+        let zones = self.zones.iter().take(tried);
+        let words = zones.filter(|(zone, len)| {
+            // The last block is all seal, of which the CRC says that it is right.
+            let block = (len - 1) / ECC_BLOCK;
+            let data = zone + HEADER_LEN;
+            let begin = data + block * ECC_BLOCK;
+            self.is_word(begin..data + len, data + len + block * ecc, ecc)
+        });
+        is_most(words.count(), tried, ecc)
     }
 
-    fn is_word(&self, zone: usize, stride: usize, ecc: usize) -> Option<bool> {
-        let data = data_len(stride, ecc)?;
-        // The parity of the header comes behind that of the blocks.
-        let total = stride - HEADER_LEN - data;
-        let at = zone + HEADER_LEN + data + (total - ecc);
-        let header = self.bytes.get(zone..)?.first_chunk::<HEADER_LEN>()?;
-        let parity = self.bytes.get(at..)?.get(..ecc)?;
+    /// Whether most of the headers of these zones have the parity that belongs to them.
+    fn headers_have_parity(&self, zones: &[usize], stride: usize, ecc: usize) -> bool {
+        // The parity of the header comes last.
+        let words = zones.iter().filter(|zone| {
+            let header = **zone..**zone + HEADER_LEN;
+            self.is_word(header, **zone + stride - ecc, ecc)
+        });
+        is_most(words.count(), zones.len(), ecc)
+    }
+
+    fn is_word(&self, data: Range<usize>, parity_at: usize, ecc: usize) -> bool {
+        let parity = self.bytes.get(parity_at..);
+        let (Some(data), Some(parity)) = (
+            self.bytes.get(data),
+            parity.and_then(|parity| parity.get(..ecc)),
+        ) else {
+            return false;
+        };
         // The first root of the code is 1: the sum of a word is 0. This tells most of them.
-        if header.iter().chain(parity).fold(0, |sum, byte| sum ^ byte) != 0 {
-            return Some(false);
-        }
-        Some(rslib::decode(&mut header.to_owned(), &mut parity.to_owned()) == Some(0))
+        data.iter().chain(parity).fold(0, |sum, byte| sum ^ byte) == 0
+            && rslib::decode(&mut data.to_owned(), &mut parity.to_owned()) == Some(0)
     }
 
     /// Compares the dmesg zones of a candidate with the headers in `sample`.
@@ -396,6 +472,7 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         fits,
         strays: 0,
         elsewhere: None,
+        is_given: hints.record_size.is_some(),
     };
     if hints.format == Some(Format::Mtdoops) {
         let (page, fits) = pages.unwrap_or((hints.record_size.unwrap_or(DEFAULT_SIZE), 0));
@@ -414,6 +491,9 @@ fn round_down(size: usize) -> usize {
 
 fn ramoops(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
     let mem_size = bytes.len();
+    if hints.record_size == Some(0) {
+        return Err(GeometryError::RecordSizeZero);
+    }
     let ecc = hints.ecc.map(|ecc| if ecc == 1 { 16 } else { ecc });
     let defaults = |record_size| Params {
         mem_size,
@@ -425,7 +505,7 @@ fn ramoops(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
     };
     let evidence = Evidence::gather(bytes);
     if !evidence.headers.is_empty() || !evidence.zones.is_empty() {
-        if let Some(found) = search(&evidence, hints, ecc) {
+        if let Some(found) = search(&evidence, hints, ecc).filter(Found::is_certain) {
             return Ok(found);
         }
     }
@@ -443,6 +523,7 @@ fn ramoops(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         fits,
         strays,
         elsewhere: elsewhere(&evidence),
+        is_given: hints.record_size.is_some(),
     })
 }
 
@@ -497,7 +578,8 @@ fn search(evidence: &Evidence<'_>, hints: &Hints, ecc: Option<usize>) -> Option<
         }
     }
 
-    let step = evidence.headers.len().div_ceil(SAMPLE).max(1);
+    // Odd, or every other zone would be as good as all.
+    let step = evidence.headers.len().div_ceil(SAMPLE) | 1;
     let sample: Vec<_> = evidence.headers.iter().step_by(step).copied().collect();
     let mut best = i64::MIN;
     let mut shortlist = Vec::new();
@@ -522,11 +604,24 @@ fn search(evidence: &Evidence<'_>, hints: &Hints, ecc: Option<usize>) -> Option<
             }
         }
     }
-    // The order must not depend on the hash table.
-    shortlist.sort_by_key(|candidate| (candidate.oddity(), candidate.stride, candidate.others));
+    // Any divisor of the true stride explains as much, so the largest comes first. If there is but
+    // one header, the smallest: it says nothing about strides. The order does not depend on the hash
+    // table.
+    let is_one = evidence.headers.len() == 1;
+    shortlist.sort_by_key(|candidate| {
+        let stride = candidate.stride;
+        let stride = if is_one { stride } else { usize::MAX - stride };
+        match is_one {
+            true => (candidate.oddity(), stride, candidate.others),
+            false => (stride, candidate.oddity(), candidate.others),
+        }
+    });
     shortlist.truncate(SHORTLIST);
     if shortlist.is_empty() || (sealed.is_empty() && best <= 0) {
-        return cut_off(evidence, &sealed);
+        return match hints.record_size {
+            Some(_) => None,
+            None => cut_off(evidence, &sealed),
+        };
     }
 
     shortlist
@@ -558,7 +653,9 @@ fn search(evidence: &Evidence<'_>, hints: &Hints, ecc: Option<usize>) -> Option<
             // without one. A single one says nothing; then the smallest zone is likely.
             let coverage = match slots {
                 0 | 1 => 0,
-                slots => slots * 1000 / geometry.slots().min(evidence.headers.len().max(slots)),
+                slots if evidence.headers.len() < HITS_MAX / 2 => slots * 1000 / geometry.slots(),
+                // There may be more.
+                _ => geometry.stride(),
             };
             let key = (
                 score,
@@ -573,6 +670,7 @@ fn search(evidence: &Evidence<'_>, hints: &Hints, ecc: Option<usize>) -> Option<
                     fits,
                     strays,
                     elsewhere: None,
+                    is_given: hints.record_size.is_some(),
                 },
             ))
         })
@@ -591,7 +689,7 @@ fn guess_ecc(evidence: &Evidence<'_>, candidate: &Candidate, eccs: &[usize]) -> 
         .collect();
     eccs.iter()
         .copied()
-        .find(|ecc| *ecc != 0 && evidence.has_parity(&zones, candidate.stride, *ecc))
+        .find(|ecc| *ecc != 0 && evidence.headers_have_parity(&zones, candidate.stride, *ecc))
         .unwrap_or(0)
 }
 
@@ -621,5 +719,6 @@ fn cut_off(evidence: &Evidence<'_>, sealed: &[(usize, usize)]) -> Option<Found> 
         fits,
         strays,
         elsewhere: None,
+        is_given: false,
     })
 }

@@ -29,7 +29,10 @@ use crate::{
         detect,
         Found, //
     },
-    record::Region,
+    record::{
+        Record,
+        Region, //
+    },
     report,
     source::Source,
     style,
@@ -81,6 +84,14 @@ impl Session {
         Region {
             bytes: &self.bytes,
             layout: self.found.layout,
+        }
+    }
+
+    /// Returns the records in it, see [`Region::records`]; none if it is not known where they are.
+    pub fn records(&self, deleted: bool) -> Vec<Record> {
+        match self.found.is_lost() {
+            true => Vec::new(),
+            false => self.region().records(deleted),
         }
     }
 

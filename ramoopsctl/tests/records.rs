@@ -74,6 +74,7 @@ fn geometry_of_a_part_of_a_region() {
     let mut memory = vec![7; 4 << 20];
     memory[0x12_3000..][..image.len()].copy_from_slice(&image);
     let files = Files::new(&memory);
+    keep("memory", &memory);
     let output = files.run(&["list"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--offset 0x123000"));

@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session, args: &ClearArgs) -> Result<Outcome> {
 
 fn clear_all(session: &Session, mut target: crate::source::Target, yes: bool) -> Result<Outcome> {
     let len = session.bytes.len();
-    let count = session.region().records(false).len();
+    let count = session.records(false).len();
     confirm(
         &format!(
             "Overwrite all {len:#x} bytes of {}, with {count} records?",
@@ -72,7 +72,7 @@ fn clear_one(
     let Layout::Ramoops(geometry) = session.found.layout else {
         bail!("single pages of mtdoops are not cleared, since the driver erases whole blocks. Use `clear all`.");
     };
-    let records = session.region().records(false);
+    let records = session.records(false);
     let chosen = choose(&records, name)?;
     let [record] = chosen[..] else {
         bail!("there is no record to clear.");

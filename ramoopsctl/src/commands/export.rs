@@ -51,7 +51,7 @@ const MESSAGE_ID: &str = "0f4dd7d25e5c4bd3b1ffb4c6a7d3a55e";
 /// Saves each record in a file of its own.
 pub(super) fn run(session: &Session, args: &ExportArgs) -> Result<Outcome> {
     let region = session.region();
-    let records = region.records(false);
+    let records = session.records(false);
     if records.is_empty() {
         session.say_empty();
         return Ok(Outcome::Bad);

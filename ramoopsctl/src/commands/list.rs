@@ -48,7 +48,7 @@ use crate::{
 /// Prints a table of the records.
 pub(super) fn run(session: &Session, args: &ListArgs) -> Result<Outcome> {
     let region = session.region();
-    let records = region.records(args.deleted);
+    let records = session.records(args.deleted);
     if args.json {
         print_json(&Report {
             schema: SCHEMA,

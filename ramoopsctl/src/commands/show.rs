@@ -53,7 +53,7 @@ use crate::{
 /// Prints the text of records.
 pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
     let region = session.region();
-    let records = region.records(args.deleted);
+    let records = session.records(args.deleted);
     let chosen = choose(&records, &args.record)?;
     if args.json {
         print_json(&Report {

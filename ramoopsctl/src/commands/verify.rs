@@ -79,7 +79,7 @@ enum Severity {
 /// Checks the region.
 pub(super) fn run(session: &Session, args: &JsonArgs) -> Result<Outcome> {
     let region = session.region();
-    let records = region.records(false);
+    let records = session.records(false);
     let mut findings = Vec::new();
     if !session.found.is_certain() {
         findings.push(Finding {
