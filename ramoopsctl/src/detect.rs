@@ -403,6 +403,18 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// Returns how many of the other zones have no header.
+    fn unwritten(&self, geometry: &Geometry) -> usize {
+        [geometry.console(), geometry.pmsg(), geometry.ftrace()]
+            .into_iter()
+            .filter(|(offset, len)| {
+                let header = header_at(self.bytes, *offset);
+                *len != 0
+                    && !header.is_some_and(|header| header.sig == SIG || is_ftrace(&header, *len))
+            })
+            .count()
+    }
+
     /// Compares a geometry with all headers. Returns what fits, what does not, and how many dmesg
     /// zones have a header.
     fn score(&self, geometry: &Geometry) -> (i64, usize, usize, usize) {
@@ -657,11 +669,18 @@ fn search(evidence: &Evidence<'_>, hints: &Hints, ecc: Option<usize>) -> Option<
                 // There may be more.
                 _ => geometry.stride(),
             };
+            // Zones that are laid out, but were not written, are usual only with the defaults.
+            let oddity = match candidate.oddity() {
+                0 => 0,
+                oddity => oddity + evidence.unwritten(&geometry),
+            };
+            // Of several single zones, the console is the most usual.
             let key = (
                 score,
                 ecc_size != 0,
                 coverage,
-                Reverse((candidate.oddity(), candidate.stride, candidate.others)),
+                Reverse((oddity, candidate.stride)),
+                candidate.others,
             );
             Some((
                 key,

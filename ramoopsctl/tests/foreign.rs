@@ -24,7 +24,13 @@ fn loaded(params: Params) -> (Geometry, Vec<u8>) {
     mainline::load(&mut image, &geometry);
     for (offset, len) in [geometry.console(), geometry.pmsg()] {
         if len != 0 {
-            ring(&mut image[offset..][..len], SIG, b"");
+            let zone = &mut image[offset..][..len];
+            ring(zone, SIG, b"");
+            if params.ecc_size != 0 {
+                let (header, rest) = zone.split_at_mut(12);
+                let parity = rest.len() - params.ecc_size;
+                rslib::encode(header, &mut rest[parity..]);
+            }
         }
     }
     (geometry, image)
