@@ -162,12 +162,11 @@ impl Candidate {
 
     /// How usual the sizes are; less is more usual.
     fn oddity(&self) -> usize {
-        let first = self.others[0];
         let used: BTreeSet<usize> = self.others.into_iter().filter(|size| *size != 0).collect();
         match self.others {
             [DEFAULT_SIZE, DEFAULT_SIZE, DEFAULT_SIZE] => 0,
             [0, 0, 0] => 1,
-            others if others.iter().all(|size| *size == first) => 2,
+            [console, pmsg, ftrace] if console == pmsg && pmsg == ftrace => 4,
             _ => 2 + used.len(),
         }
     }
@@ -403,16 +402,20 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// Returns how many of the other zones have no header.
+    /// Returns how many of the other zones have no header, if any has one.
     fn unwritten(&self, geometry: &Geometry) -> usize {
-        [geometry.console(), geometry.pmsg(), geometry.ftrace()]
+        let zones = [geometry.console(), geometry.pmsg(), geometry.ftrace()];
+        let (written, unwritten): (Vec<_>, Vec<_>) = zones
             .into_iter()
-            .filter(|(offset, len)| {
+            .filter(|(_, len)| *len != 0)
+            .partition(|(offset, len)| {
                 let header = header_at(self.bytes, *offset);
-                *len != 0
-                    && !header.is_some_and(|header| header.sig == SIG || is_ftrace(&header, *len))
-            })
-            .count()
+                header.is_some_and(|header| header.sig == SIG || is_ftrace(&header, *len))
+            });
+        match written.is_empty() {
+            true => 0,
+            false => unwritten.len(),
+        }
     }
 
     /// Compares a geometry with all headers. Returns what fits, what does not, and how many dmesg
@@ -674,13 +677,14 @@ fn search(evidence: &Evidence<'_>, hints: &Hints, ecc: Option<usize>) -> Option<
                 0 => 0,
                 oddity => oddity + evidence.unwritten(&geometry),
             };
-            // Of several single zones, the console is the most usual.
+            let [console, pmsg, ftrace] = candidate.others;
+            // A single zone is that of the console. An ftrace zone may look like several.
             let key = (
                 score,
                 ecc_size != 0,
                 coverage,
                 Reverse((oddity, candidate.stride)),
-                candidate.others,
+                (console, Reverse(pmsg), ftrace),
             );
             Some((
                 key,
