@@ -109,7 +109,7 @@ fn other_zone_sizes() {
         [0, 0, 0],
         [1 << 16, 0, 0],
         [8192, 16384, 0],
-        [0, 4096, 1 << 17],
+        [4096, 0, 1 << 17],
     ] {
         let [console_size, pmsg_size, ftrace_size] = others;
         let (geometry, mut image) = loaded(Params {
