@@ -35,7 +35,15 @@ def our_modules() -> list[Path]:
     return modules
 
 
-def build_initramfs(image: Path, modules: Iterable[Path]) -> None:
+def reader() -> Path:
+    """ramoopsctl, as it was last built."""
+    program = PROJECT / "target/release/ramoopsctl"
+    if not program.exists():
+        raise FileNotFoundError(f"{program.name} missing: build with `make ramoopsctl` first")
+    return program
+
+
+def build_initramfs(image: Path, modules: Iterable[Path], programs: Iterable[Path] = ()) -> None:
     """Writes the image; it appears complete or not at all."""
     with tempfile.TemporaryDirectory(dir=image.parent) as directory:
         root = Path(directory)
@@ -43,7 +51,7 @@ def build_initramfs(image: Path, modules: Iterable[Path]) -> None:
             (root / folder).mkdir()
         shutil.copy(HERE / "guest/init", root / "init")
         shutil.copy("/usr/bin/busybox", root / "bin")
-        for program in PROGRAMS:
+        for program in (*PROGRAMS, *map(str, programs)):
             _copy_program(root, program)
         stock = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / "kernel"
         for name in STOCK_MODULES:
