@@ -46,7 +46,10 @@ use crate::{
 const DEFAULT_SIZE: usize = 4096;
 
 /// At most so many headers, and so many seals, are looked at.
-const HITS_MAX: usize = 4096;
+const HITS_MAX: usize = 1024;
+
+/// So many headers at the end of the region are looked at in any case.
+const LAST_HITS: usize = 16;
 
 /// So many headers are enough to tell strides that may be right from those that are not.
 const SAMPLE: usize = 128;
@@ -208,8 +211,14 @@ fn is_most(words: usize, tried: usize, ecc: usize) -> bool {
 
 impl<'a> Evidence<'a> {
     fn gather(bytes: &'a [u8]) -> Self {
-        let headers = memmem::find_iter(bytes, &SIG.to_ne_bytes())
+        let sig = SIG.to_ne_bytes();
+        // The zones at the end matter even if there are too many in front of them.
+        let hits: BTreeSet<usize> = memmem::find_iter(bytes, &sig)
             .take(HITS_MAX)
+            .chain(memmem::rfind_iter(bytes, &sig).take(LAST_HITS))
+            .collect();
+        let headers = hits
+            .into_iter()
             .filter(|offset| offset % 2 == 0)
             .filter_map(|offset| Some((offset, header_at(bytes, offset)?)))
             .filter(|(_, header)| header.start <= header.size)

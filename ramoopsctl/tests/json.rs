@@ -91,7 +91,11 @@ fn documentation_is_true() {
     let dir = files.dir.path().join("out");
     let names = files.text(0, &["export", "--json", dir.to_str().unwrap()]);
     let exported = std::fs::read(names.lines().next().unwrap()).unwrap();
-    check(&serde_json::from_slice(&exported).unwrap(), &["record"], &[]);
+    check(
+        &serde_json::from_slice(&exported).unwrap(),
+        &["record"],
+        &[],
+    );
 
     files.text(0, &["retention", "write", "--yes", "--force"]);
     let mut image = std::fs::read(files.image()).unwrap();
@@ -110,6 +114,9 @@ fn states_are_documented() {
     for state in [
         Complete, Partial, Foreign, Newer, Salvaged, Damaged, Torn, Deleted,
     ] {
-        assert!(page.contains(&format!("| `{}` |", state.name())), "{state:?}");
+        assert!(
+            page.contains(&format!("| `{}` |", state.name())),
+            "{state:?}"
+        );
     }
 }
