@@ -11,6 +11,7 @@ pub mod commands;
 pub mod detect;
 pub mod image;
 pub mod inflate;
+pub mod json;
 pub mod mtdoops;
 pub mod pattern;
 pub mod record;

@@ -2,7 +2,12 @@
 
 //! What is printed as JSON. `docs/json.md` describes it.
 
-use serde::Serialize;
+use std::rc::Rc;
+
+use serde::{
+    Serialize,
+    Serializer, //
+};
 
 use crate::{
     detect::{
@@ -37,7 +42,26 @@ pub struct Report<'a> {
     /// How it is divided.
     pub layout: Layout,
     /// The records, the newest last.
-    pub records: Vec<Record>,
+    pub records: Records<'a>,
+}
+
+/// Records, of which only one at a time is in memory.
+#[derive(Debug)]
+pub struct Records<'a> {
+    /// Where they are.
+    pub region: Region<'a>,
+    /// Which ones.
+    pub records: Vec<&'a record::Record>,
+    /// With their text.
+    pub with_text: bool,
+}
+
+impl Serialize for Records<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let records = self.records.iter();
+        serializer
+            .collect_seq(records.map(|record| Record::new(&self.region, record, self.with_text)))
+    }
 }
 
 /// How a region is divided.
@@ -143,10 +167,10 @@ pub struct Record {
     pub problems: Vec<String>,
     /// The text, in `show` only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+    pub text: Option<Text>,
     /// The text taken apart, in `show` only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub log: Option<Vec<LogLine>>,
+    pub log: Option<Log>,
 }
 
 /// A part of a record.
@@ -183,27 +207,43 @@ pub struct LogLine {
     pub message: String,
 }
 
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+/// The text of a record as a string.
+#[derive(Debug)]
+pub struct Text(Rc<Vec<u8>>);
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// The text of a record as lines.
+#[derive(Debug)]
+pub struct Log(Rc<Vec<u8>>);
+
+impl Serialize for Log {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(lines(&self.0).map(|line| LogLine::new(&Line::parse(line))))
+    }
+}
+
+impl LogLine {
+    fn new(line: &Line<'_>) -> Self {
+        Self {
+            level: line.level,
+            facility: line.facility,
+            time: line.time.map(str::to_owned),
+            caller: line.caller.map(str::to_owned),
+            message: String::from_utf8_lossy(line.message).into_owned(),
+        }
+    }
 }
 
 impl Record {
     /// Makes it from a record. The text itself is left out unless `with_text` is set.
     pub fn new(region: &Region<'_>, record: &record::Record, with_text: bool) -> Self {
         let text = region.text(record);
-        let log = || {
-            let lines = lines(&text.bytes).map(|line| {
-                let line = Line::parse(line);
-                LogLine {
-                    level: line.level,
-                    facility: line.facility,
-                    time: line.time.map(str::to_owned),
-                    caller: line.caller.map(str::to_owned),
-                    message: lossy(line.message),
-                }
-            });
-            lines.collect()
-        };
+        let (bytes, problems) = (Rc::new(text.bytes), text.problems);
         Self {
             id: record.id(),
             number: record.number,
@@ -214,20 +254,20 @@ impl Record {
             boottime_ns: record.boottime_ns,
             reason: record.reason.clone(),
             count: record.count,
-            cause: record.cause(&text.bytes),
+            cause: record.cause(&bytes),
             description: record.description.clone(),
             kernel: record.kernel.clone(),
             boot: record.boot,
             boot_id: record.boot_id.clone(),
             dump: record.dump,
             loop_start: record.loop_start,
-            lines: lines(&text.bytes).count(),
-            bytes: text.bytes.len(),
+            lines: lines(&bytes).count(),
+            bytes: bytes.len(),
             parts_total: record.parts_total,
             parts: record.parts.iter().map(Part::new).collect(),
-            log: with_text.then(log),
-            text: with_text.then(|| lossy(&text.bytes)),
-            problems: text.problems,
+            problems,
+            text: with_text.then(|| Text(Rc::clone(&bytes))),
+            log: with_text.then(|| Log(bytes)),
         }
     }
 }

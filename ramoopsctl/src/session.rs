@@ -7,6 +7,7 @@ use std::io::{
     stdin,
     stdout,
     BufRead,
+    BufWriter,
     IsTerminal,
     Write, //
 };
@@ -29,6 +30,7 @@ use crate::{
         detect,
         Found, //
     },
+    json,
     record::{
         Record,
         Region, //
@@ -36,7 +38,6 @@ use crate::{
     report,
     source::Source,
     style,
-    text::escape_json, //
 };
 
 /// How a command ended; an error is the third way.
@@ -162,8 +163,7 @@ fn explain(error: GeometryError, size: usize) -> anyhow::Error {
 ///
 /// If stdout cannot be written.
 pub fn print_json(value: &impl Serialize) -> Result<()> {
-    let json = serde_json::to_string_pretty(value)?;
-    writeln!(stdout().lock(), "{}", escape_json(&json))?;
+    json::write(BufWriter::new(stdout().lock()), value)?;
     Ok(())
 }
 

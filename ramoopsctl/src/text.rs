@@ -81,7 +81,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether a character may go to a terminal as it is: it moves nothing but the cursor to the right.
-fn is_harmless(c: char) -> bool {
+pub fn is_harmless(c: char) -> bool {
     match c {
         '\t' => true,
         c if c.is_control() => false,
@@ -123,23 +123,6 @@ pub fn escape_into(out: &mut String, bytes: &[u8]) {
 pub fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     escape_into(&mut out, bytes);
-    out
-}
-
-/// Makes JSON safe on a terminal: the characters in question occur within strings only.
-pub fn escape_json(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        match c == '\n' || is_harmless(c) {
-            true => out.push(c),
-            false => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
-            }
-        }
-    }
     out
 }
 

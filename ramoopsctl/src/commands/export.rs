@@ -32,6 +32,7 @@ use tempfile::NamedTempFile;
 
 use crate::{
     cli::ExportArgs,
+    json,
     record::{
         Record,
         Region, //
@@ -96,8 +97,8 @@ fn contents(region: &Region<'_>, record: &Record, json: bool) -> Result<Vec<u8>>
     report.number = None;
     report.boot = None;
     report.id = String::new();
-    let mut contents = serde_json::to_vec_pretty(&report)?;
-    contents.push(b'\n');
+    let mut contents = Vec::new();
+    json::write(&mut contents, &report)?;
     Ok(contents)
 }
 

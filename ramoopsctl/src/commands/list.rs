@@ -25,7 +25,7 @@ use crate::{
         State, //
     },
     report::{
-        self,
+        Records,
         Report,
         SCHEMA, //
     },
@@ -55,10 +55,11 @@ pub(super) fn run(session: &Session, args: &ListArgs) -> Result<Outcome> {
             source: &session.source.name(),
             size: session.bytes.len(),
             layout: session.layout(),
-            records: records
-                .iter()
-                .map(|record| report::Record::new(&region, record, false))
-                .collect(),
+            records: Records {
+                region,
+                records: records.iter().collect(),
+                with_text: false,
+            },
         })?;
     } else if records.is_empty() {
         session.say_empty();

@@ -29,7 +29,7 @@ use crate::{
         Region, //
     },
     report::{
-        self,
+        Records,
         Report,
         SCHEMA, //
     },
@@ -61,10 +61,11 @@ pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
             source: &session.source.name(),
             size: session.bytes.len(),
             layout: session.layout(),
-            records: chosen
-                .iter()
-                .map(|record| report::Record::new(&region, record, true))
-                .collect(),
+            records: Records {
+                region,
+                records: chosen.clone(),
+                with_text: true,
+            },
         })?;
     }
     if chosen.is_empty() {
