@@ -30,9 +30,12 @@ modules-%: ## the same for the newest Debian kernel of a series (make modules-7.
 	@scripts/env $*
 	@$(enter) modules KDIR="$$(scripts/find-kdir $*)" BUILD_DIR=.build/$* $(if $(filter debug,$*),LLVM=-19)
 
+ramoopsctl: ## build the reader, target/release/ramoopsctl
+	cargo build --locked --release --package ramoopsctl
+
 demo: ## build everything in an environment of its own, crash a virtual machine, read the log back (root)
 	@scripts/env
-	@$(enter) modules
+	@$(enter) modules ramoopsctl
 	@scripts/enter scripts/demo
 
 test: ## all tests and checks, in the same environment (root)
@@ -58,12 +61,28 @@ kdir: ## build what Debian's kernel headers lack for Rust modules, for the runni
 # The kernel that the modules were built for, which need not be the running one.
 release = $$(modinfo -F vermagic rust_ramoops.ko | cut -d ' ' -f 1)
 
-install: ## install the modules, and an example for /etc/modprobe.d in /usr/share/doc/rust_ramoops (root)
+# Where the reader goes.
+PREFIX ?= /usr/local
+ctl = target/release/ramoopsctl
+share = $(DESTDIR)$(PREFIX)/share
+
+install: ## install the modules, an example for /etc/modprobe.d in /usr/share/doc/rust_ramoops, and the reader (root)
 	@test -e rust_ramoops.ko -a -e rust_phram.ko || { echo 'error: nothing to install; run make first.' >&2; exit 1; }
 	install -D -m 644 -t "$(DESTDIR)/lib/modules/$(release)/updates" rust_ramoops.ko rust_phram.ko
 	install -D -m 644 -t "$(DESTDIR)/usr/lib/udev/rules.d" packaging/udev/60-rust_phram.rules
 	install -D -m 644 -t "$(DESTDIR)/usr/share/doc/rust_ramoops" packaging/modprobe.d/rust_ramoops.conf
 	test -n "$(DESTDIR)" || depmod "$(release)"
+	@test -e $(ctl) || echo 'note: the reader is not built; `make ramoopsctl`, then `make install-ramoopsctl`.'
+	@test ! -e $(ctl) || $(MAKE) --no-print-directory install-ramoopsctl
+
+install-ramoopsctl: ## install the reader alone, with man pages and completions, below PREFIX (/usr/local) (root)
+	@test -e $(ctl) || { echo 'error: nothing to install; run make ramoopsctl first.' >&2; exit 1; }
+	install -D -m 755 -t "$(DESTDIR)$(PREFIX)/sbin" $(ctl)
+	$(ctl) man "$(share)/man/man8"
+	mkdir -p "$(share)/bash-completion/completions" "$(share)/zsh/site-functions" "$(share)/fish/vendor_completions.d"
+	$(ctl) completions bash >"$(share)/bash-completion/completions/ramoopsctl"
+	$(ctl) completions zsh >"$(share)/zsh/site-functions/_ramoopsctl"
+	$(ctl) completions fish >"$(share)/fish/vendor_completions.d/ramoopsctl.fish"
 
 uninstall: ## remove what install installed, for every kernel (root)
 	@for module in "$(DESTDIR)"/lib/modules/*/updates/rust_ramoops.ko; do \
@@ -73,6 +92,9 @@ uninstall: ## remove what install installed, for every kernel (root)
 		test -n "$(DESTDIR)" || depmod "$${release##*/}"; \
 	done
 	@rm -rf "$(DESTDIR)/usr/share/doc/rust_ramoops" "$(DESTDIR)/usr/lib/udev/rules.d/60-rust_phram.rules"
+	@rm -fv "$(DESTDIR)$(PREFIX)/sbin/ramoopsctl" "$(share)/man/man8/ramoopsctl.8" "$(share)"/man/man8/ramoopsctl-*.8 \
+		"$(share)/bash-completion/completions/ramoopsctl" "$(share)/zsh/site-functions/_ramoopsctl" \
+		"$(share)/fish/vendor_completions.d/ramoopsctl.fish"
 
 fmt: ## format all Rust sources
 	$(quiet)$(rust_sources) | xargs rustfmt --config-path .rustfmt.toml
@@ -82,12 +104,12 @@ check: check-fmt clippy check-shell check-panic check-unsafe ## all checks that 
 check-fmt: ## are all Rust sources formatted?
 	$(quiet)$(rust_sources) | xargs rustfmt --check --config-path .rustfmt.toml
 
-clippy: clippy-modules clippy-ringbuf ## the kernel's lints for the modules, clippy's for the record store; warnings are errors
+clippy: clippy-modules clippy-cargo ## the kernel's lints for the modules, clippy's for the cargo packages; warnings are errors
 
 clippy-modules:
 	@$(MAKE) --no-print-directory modules BUILD_DIR=.build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings
 
-clippy-ringbuf:
+clippy-cargo:
 	cargo clippy --locked --all-targets -- -D warnings
 
 shell_scripts = grep -rlE '^\#!/bin/(ba)?sh|^\# shellcheck shell=' .ci packaging qemu-test scripts
@@ -130,5 +152,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules demo test test-debug fuzz kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf \
-	check-shell check-panic check-unsafe check-warnings clean clean-modules help
+.PHONY: modules ramoopsctl demo test test-debug fuzz kdir install install-ramoopsctl uninstall fmt check check-fmt \
+	clippy clippy-modules clippy-cargo check-shell check-panic check-unsafe check-warnings clean clean-modules help

@@ -3,9 +3,6 @@
 //! What the fuzz targets share: memory, parameters from the fuzzer's bytes, and a store to start
 //! from.
 
-#[path = "../ringbuf/tests/common/reed_solomon.rs"]
-mod reed_solomon;
-
 use std::cell::{
     Cell,
     RefCell, //
@@ -78,11 +75,11 @@ impl Memory for &Ram {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        reed_solomon::encode(block, parity);
+        rslib::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        reed_solomon::decode(block, parity)
+        rslib::decode(block, parity)
     }
 }
 
@@ -240,11 +237,11 @@ fn write_foreign(ram: &Ram, geometry: &Geometry, slot: usize, text: &[u8]) {
     }
     let (data, parity) = zone.split_at_mut(12 + capacity);
     let blocks = (data.len() + parity.len() - 12 - ecc_size).div_ceil(128 + ecc_size);
-    reed_solomon::encode(&data[..12], &mut parity[blocks * ecc_size..][..ecc_size]);
+    rslib::encode(&data[..12], &mut parity[blocks * ecc_size..][..ecc_size]);
     let written = (text.len().div_ceil(128) * 128).min(capacity);
     let parity = parity.chunks_mut(ecc_size);
     for (block, parity) in data[12..12 + written].chunks(128).zip(parity) {
-        reed_solomon::encode(block, parity);
+        rslib::encode(block, parity);
     }
 }
 

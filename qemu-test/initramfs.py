@@ -35,6 +35,14 @@ def our_modules() -> list[Path]:
     return modules
 
 
+def reader() -> Path:
+    """ramoopsctl, as it was last built."""
+    program = PROJECT / "target/release/ramoopsctl"
+    if not program.exists():
+        raise FileNotFoundError(f"{program.name} missing: build with `make ramoopsctl` first")
+    return program
+
+
 def build_initramfs(
     image: Path,
     modules: Iterable[Path],

@@ -23,6 +23,7 @@ use common::{
 };
 use ringbuf::{
     classify,
+    layout::Title,
     read_text,
     salvage_extent,
     Census,
@@ -225,26 +226,15 @@ fn split(payload: &[u8]) -> (Option<String>, &[u8]) {
     let Some((_, rest)) = split_line(payload) else {
         return (None, payload);
     };
-    match split_line(rest) {
-        Some((title, text)) if is_title(title) => (Some(lossy(title)), text),
-        _ => (None, rest),
+    match Title::parse(rest) {
+        Some(title) => (Some(lossy(&rest[..title.len - 1])), &rest[title.len..]),
+        None => (None, rest),
     }
 }
 
 fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|byte| *byte == b'\n')?;
     Some((&text[..end], &text[end + 1..]))
-}
-
-/// Whether a line is `<Reason>#<n> Part<k>`.
-fn is_title(line: &[u8]) -> bool {
-    let Ok(line) = std::str::from_utf8(line) else {
-        return false;
-    };
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    line.split_once('#')
-        .and_then(|(_, rest)| rest.split_once(" Part"))
-        .is_some_and(|(count, part)| number(count) && number(part))
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -713,21 +713,48 @@ fn parse_decimal(text: &[u8]) -> Option<(u64, &[u8])> {
     (rest.len() != text.len()).then_some((value, rest))
 }
 
+/// The line that pstore writes between the stamp and the text of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Title<'a> {
+    /// The name of the reason: "Panic", "Oops", ...
+    pub reason: &'a [u8],
+    /// Which dump of its boot this is, from 1 on.
+    pub count: u64,
+    /// Number of the part; part 1 holds the newest text.
+    pub part: u64,
+    /// Length of the line.
+    pub len: usize,
+}
+
+impl<'a> Title<'a> {
+    /// Parses `<Reason>#<n> Part<k>\n` at the start of `text`.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut rest = text;
+        let mut named = false;
+        while let [byte @ (b' '..=b'"' | b'$'..=b'~'), tail @ ..] = rest {
+            named |= *byte != b' ';
+            rest = tail;
+        }
+        let reason = text.get(..text.len().checked_sub(rest.len())?)?;
+        let (count, rest) = parse_decimal(rest.strip_prefix(b"#")?)?;
+        let (part, rest) = parse_decimal(rest.strip_prefix(b" Part")?)?;
+        let rest = rest.strip_prefix(b"\n")?;
+        let len = text.len().checked_sub(rest.len())?;
+        named.then_some(Self {
+            reason,
+            count,
+            part,
+            len,
+        })
+    }
+}
+
 /// Returns the length of the stamp and the line `<Reason>#<n> Part<k>` at the start of `text`, with
 /// what the stamp says. `None` if they are not there, or if the text after them is compressed.
 pub(super) fn parse_prefix(text: &[u8]) -> Option<(usize, Stamp)> {
     let stamp = Stamp::parse(text).filter(|stamp| !stamp.compressed)?;
-    let mut rest = text.get(stamp.len..)?;
-    let mut named = false;
-    while let [byte @ (b' '..=b'"' | b'$'..=b'~'), tail @ ..] = rest {
-        named |= *byte != b' ';
-        rest = tail;
-    }
-    let (_, rest) = parse_decimal(rest.strip_prefix(b"#")?)?;
-    let (_, rest) = parse_decimal(rest.strip_prefix(b" Part")?)?;
-    let rest = rest.strip_prefix(b"\n")?;
-    let len = text.len().checked_sub(rest.len())?;
-    named.then_some((len, stamp))
+    let title = Title::parse(text.get(stamp.len..)?)?;
+    Some((stamp.len.checked_add(title.len)?, stamp))
 }
 
 /// Whether a byte may be part of a log: printable, white space, an escape character, or part of a

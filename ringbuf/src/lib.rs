@@ -9,6 +9,7 @@
 //!
 //! - [`layout`] is the one home of the layout on media.
 //! - [`read`] tells what a slot holds. It takes every byte of the region as hostile input.
+//! - [`clear`] deletes a record.
 //! - [`store`] chooses slots and writes records. It runs while the kernel panics: it takes no
 //!   lock, allocates nothing, cannot panic, and reads nothing from the region.
 //!
@@ -29,11 +30,13 @@
     clippy::unwrap_used
 )]
 
+pub mod clear;
 pub mod layout;
 pub mod read;
 pub mod store;
 
 pub use self::{
+    clear::clear,
     layout::{
         Geometry,
         GeometryError,
@@ -42,6 +45,7 @@ pub use self::{
     },
     read::{
         classify,
+        header,
         read_text,
         salvage_extent,
         Content,

@@ -548,6 +548,13 @@ pub fn classify<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<
     Zone::new(mem, geometry, slot)?.content()
 }
 
+/// Returns the header of `slot`, corrected. `None` if there is no such slot, or if it lies outside of
+/// `mem`.
+pub fn header<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<Header> {
+    let (_, header) = Zone::new(mem, geometry, slot)?.header(&mut Tally::default())?;
+    Some(header)
+}
+
 /// Copies a piece of the payload of a record, as one line of bytes: `buf` gets what begins `pos`
 /// bytes after its first byte. Returns how much was copied; it is less than `buf` at the end.
 pub fn read_text<M: Memory>(

@@ -11,7 +11,6 @@ use common::{
     mainline,
     open,
     params,
-    reed_solomon,
     strip_prefix,
     Op,
     Ram,
@@ -95,9 +94,9 @@ fn code_is_the_kernels() {
     for (n, block, header, fingerprint, taken) in golden {
         let mut parity = vec![0; n];
         let data: Vec<u8> = (0..128).map(|i| (i * 7 + 3) as u8).collect();
-        reed_solomon::encode(&data, &mut parity);
+        rslib::encode(&data, &mut parity);
         assert_eq!(hex(&parity), block);
-        reed_solomon::encode(b"DBGC\0\0\0\0\x34\x02\0\0", &mut parity);
+        rslib::encode(b"DBGC\0\0\0\0\x34\x02\0\0", &mut parity);
         assert_eq!(hex(&parity), header);
 
         let mut hash = 2_166_136_261u32;
@@ -105,7 +104,7 @@ fn code_is_the_kernels() {
         for _ in 0..20_000 {
             let len = 1 + usize::from(lcg.byte()) % 128;
             let mut data: Vec<u8> = (0..len).map(|_| lcg.byte()).collect();
-            reed_solomon::encode(&data, &mut parity);
+            rslib::encode(&data, &mut parity);
             for _ in 0..usize::from(lcg.byte()) % (n / 2 + 3) {
                 let at = lcg.below(len + n);
                 let value = lcg.byte();
@@ -114,7 +113,7 @@ fn code_is_the_kernels() {
                     None => parity[at - len] ^= value,
                 }
             }
-            let result = reed_solomon::decode(&mut data, &mut parity);
+            let result = rslib::decode(&mut data, &mut parity);
             ok += u32::from(result.is_some());
             let result = result.map_or(255, |n| n as u8);
             for byte in [result].iter().chain(&data).chain(&parity) {

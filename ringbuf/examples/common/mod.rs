@@ -2,9 +2,6 @@
 
 //! What the host programs share: the image of a region, their arguments, and their output.
 
-#[path = "../../tests/common/reed_solomon.rs"]
-mod reed_solomon;
-
 use std::{
     collections::BTreeMap,
     env,
@@ -46,11 +43,11 @@ impl Memory for Image {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        reed_solomon::encode(block, parity);
+        rslib::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        reed_solomon::decode(block, parity)
+        rslib::decode(block, parity)
     }
 }
 

@@ -4,8 +4,6 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-pub mod reed_solomon;
-
 use std::cell::RefCell;
 
 use ringbuf::{
@@ -97,11 +95,11 @@ impl Memory for &Ram {
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
         assert!(block.len() <= 128 && parity.iter().all(|byte| *byte == 0));
-        reed_solomon::encode(block, parity);
+        rslib::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        reed_solomon::decode(block, parity)
+        rslib::decode(block, parity)
     }
 }
 
@@ -272,7 +270,7 @@ pub mod mainline {
             let (data, rest) = self.zone.split_at_mut(par);
             // Only the copy of the parity is corrected.
             let mut parity = rest[..self.ecc_size].to_vec();
-            match reed_solomon::decode(&mut data[at..at + len], &mut parity) {
+            match rslib::decode(&mut data[at..at + len], &mut parity) {
                 Some(numerr) => self.corrected_bytes += numerr,
                 None => self.bad_blocks += 1,
             }
@@ -280,7 +278,7 @@ pub mod mainline {
 
         fn encode(&mut self, at: usize, len: usize, par: usize) {
             let (data, rest) = self.zone.split_at_mut(par);
-            reed_solomon::encode(&data[at..at + len], &mut rest[..self.ecc_size]);
+            rslib::encode(&data[at..at + len], &mut rest[..self.ecc_size]);
         }
 
         /// Offset and length of a block, and where its parity is.

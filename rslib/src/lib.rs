@@ -4,10 +4,9 @@
 //! root 0, primitive element 1.
 //!
 //! Transcribed from `lib/reed_solomon`, so that words beyond repair are treated in the same way as
-//! well. `tests/ecc.rs` compares it with what the kernel's code gave.
+//! well. `ringbuf/tests/ecc.rs` compares it with what the kernel's code gave.
 
-// Not all that use it are crates.
-#![allow(unreachable_pub)]
+#![forbid(unsafe_code)]
 
 use std::sync::{
     LazyLock,
@@ -229,12 +228,29 @@ impl Codec {
     }
 }
 
-/// `encode_rs8()`, as `persistent_ram_encode_rs8()` calls it.
+/// Whether there is a code for so much data and parity.
+fn is_word(data: usize, parity: usize) -> bool {
+    (1..=127).contains(&parity) && data <= NN - parity
+}
+
+/// Computes the parity of `data`: `encode_rs8()`, as `persistent_ram_encode_rs8()` calls it.
+///
+/// # Panics
+///
+/// If `parity` has not 1 to 127 bytes, or if it has more than 255 together with `data`.
 pub fn encode(data: &[u8], parity: &mut [u8]) {
+    assert!(is_word(data.len(), parity.len()), "no such code");
     Codec::get(parity.len()).encode(data, parity);
 }
 
-/// `decode_rs8()`, as `persistent_ram_decode_rs8()` calls it, but with the parity corrected, too.
+/// Corrects `data` and `parity` in place, and returns how many bytes were wrong: `decode_rs8()`, as
+/// `persistent_ram_decode_rs8()` calls it, but with the parity corrected, too.
+///
+/// `None`, and nothing changed, if there are too many wrong bytes, or if [`encode`] knows no code
+/// for these lengths.
 pub fn decode(data: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+    if !is_word(data.len(), parity.len()) {
+        return None;
+    }
     Codec::get(parity.len()).decode(data, parity)
 }

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads crash logs in reserved RAM: records of rust_ramoops, of mainline's ramoops and of mtdoops.
+//!
+//! Everything in a region is hostile input. What it takes to read one is bounded by its size.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod commands;
+pub mod detect;
+pub mod image;
+pub mod inflate;
+pub mod json;
+pub mod mtdoops;
+pub mod pattern;
+pub mod record;
+pub mod report;
+pub mod session;
+pub mod source;
+pub mod style;
+pub mod text;
+pub mod time;
+pub mod zones;

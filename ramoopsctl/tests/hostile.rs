@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whatever the region holds, reading it ends, and changes nothing that is right.
+
+mod common;
+
+use common::{
+    store::mainline,
+    *, //
+};
+use proptest::prelude::*;
+use ramoopsctl::{
+    detect::{
+        detect,
+        Hints, //
+    },
+    json,
+    record::{
+        Region as Reading,
+        State, //
+    },
+    report,
+    text::escape, //
+};
+
+/// Does all that a command does with an image, but print.
+fn read_all(image: &[u8], hints: &Hints) -> Vec<(State, Vec<u8>)> {
+    let Ok(found) = detect(image, hints) else {
+        return Vec::new();
+    };
+    let region = Reading {
+        bytes: image,
+        layout: found.layout,
+    };
+    let records = region.records(true);
+    let texts = records.iter().map(|record| {
+        let raw = region.raw(record);
+        let text = region.text(record);
+        // What deflate can make of it.
+        assert!(text.bytes.len() <= 3 * image.len() + 1024 || text.bytes.len() <= 4 * raw.len());
+        let report = report::Record::new(&region, record, true);
+        let mut json = Vec::new();
+        json::write(&mut json, &report).unwrap();
+        let json = String::from_utf8(json).unwrap();
+        assert!(!json.contains(|c: char| c.is_control() && c != '\n'));
+        (record.state, text.bytes)
+    });
+    texts.collect()
+}
+
+/// An image with records of all kinds.
+fn mixed() -> Vec<u8> {
+    let region = Region::new(params(128 << 10, 4096));
+    region.dump(&info(1, 1), &["c\n", "b\n", "a\n"]);
+    region.dump(&info(2, 1), &[&log(5)]);
+    region.edit(|image| {
+        mainline::write(
+            image,
+            &region.geometry,
+            7,
+            1_700_000_000,
+            b"Oops#1 Part1\nx\n",
+        );
+        let packed = miniz_oxide::deflate::compress_to_vec(log(20).as_bytes(), 6);
+        let text = [b"====1700000001.000000-C\n", packed.as_slice()].concat();
+        let zone = &mut image[8 * region.geometry.stride()..];
+        zone[..4].copy_from_slice(&0x4347_4244u32.to_ne_bytes());
+        zone[4..8].copy_from_slice(&(text.len() as u32).to_ne_bytes());
+        zone[8..12].copy_from_slice(&(text.len() as u32).to_ne_bytes());
+        zone[12..12 + text.len()].copy_from_slice(&text);
+    });
+    region.image()
+}
+
+fn hints() -> impl Strategy<Value = Hints> {
+    let size = proptest::option::of(prop_oneof![0usize..20_000, Just(4096), Just(usize::MAX)]);
+    let ecc = proptest::option::of(0usize..=127);
+    (size.clone(), size.clone(), size.clone(), size, ecc).prop_map(
+        |(record_size, console_size, ftrace_size, pmsg_size, ecc)| Hints {
+            format: None,
+            record_size,
+            console_size,
+            ftrace_size,
+            pmsg_size,
+            ecc,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn noise(image in proptest::collection::vec(any::<u8>(), 1..40_000), hints in hints()) {
+        read_all(&image, &hints);
+    }
+
+    #[test]
+    fn flipped(flips in proptest::collection::vec((0usize..128 << 10, any::<u8>()), 0..200)) {
+        let mut image = mixed();
+        for (at, value) in flips {
+            image[at] ^= value;
+        }
+        let allowed = ["a\nb\nc\n".to_owned(), log(5)];
+        for (state, text) in read_all(&image, &Hints::default()) {
+            if state == State::Complete {
+                prop_assert!(allowed.iter().any(|allowed| allowed.as_bytes() == text));
+            }
+        }
+    }
+
+    #[test]
+    fn moved(from in 0usize..100_000, to in 0usize..100_000, len in 0usize..20_000) {
+        let mut image = mixed();
+        image.copy_within(from..from + len, to);
+        read_all(&image, &Hints::default());
+    }
+
+    #[test]
+    fn terminal_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let text = escape(&bytes);
+        prop_assert!(text.chars().all(|c| c == '\t' || !c.is_control()));
+    }
+}
+
+#[test]
+fn worst_cases_end_soon() {
+    let start = std::time::Instant::now();
+    let len = 16 << 20;
+    for pattern in [
+        b"DBGC".as_slice(),
+        b"SEAL",
+        b"====1.1-D\n",
+        b"DBGC\0\0\0\0\x10\0\0\0====1.1-C\n\0\0",
+        b"\0\x5e\0\x5d",
+        b"DBGC\0\0\0\0\0\0\0\0\0\0\0\0",
+    ] {
+        let image: Vec<u8> = pattern.iter().copied().cycle().take(len).collect();
+        read_all(&image, &Hints::default());
+        read_all(
+            &image,
+            &Hints {
+                record_size: Some(512),
+                ..Hints::default()
+            },
+        );
+    }
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
