@@ -1,0 +1,243 @@
+"""ramoopsctl on what real kernels wrote: our records, stock ramoops' and mtdoops', on the host and in the guest."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from initramfs import build_initramfs, build_test_module, our_modules, PROGRAMS, reader
+from records import Reader
+from vm import insmod, REGION_SIZE, REGION_START, VM
+
+PSTORE = "/sys/fs/pstore"
+PARAMETERS = {"record_size": 0x10000}
+
+
+@pytest.fixture(scope="module")
+def ctl_initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("ramoopsctl")
+    image = directory / "initramfs.cpio"
+    build_initramfs(image, [*our_modules(), build_test_module(directory)], programs=(*PROGRAMS, reader()))
+    return image
+
+
+@pytest.fixture(scope="module")
+def start(ctl_initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VM]:
+    return lambda **options: VM(ctl_initramfs, tmp_path_factory.mktemp("guest"), accel=accel, **options)
+
+
+@pytest.fixture(scope="module")
+def shared_vm(start: Callable[..., VM]) -> Iterator[VM]:
+    with start(cmdline="pstore.compress=none") as vm:
+        yield vm
+
+
+def run(image: bytes, *arguments: str, status: int = 0, file: str = "-") -> bytes:
+    """Runs ramoopsctl on the host; the image is its standard input unless a file is named."""
+    command = [reader(), "--file", file, *arguments]
+    result = subprocess.run(command, input=image, capture_output=True, timeout=60)
+    assert result.returncode == status, f"{command}: {result.returncode}\n{result.stdout!r}\n{result.stderr!r}"
+    return result.stdout
+
+
+def list_records(vm: VM) -> list[dict]:
+    """The records of the region, as the host sees them."""
+    return json.loads(run(vm.read(), "list", "--json"))["records"]
+
+
+def show(vm: VM, record: str, *arguments: str) -> str:
+    return run(vm.read(), "show", record, *arguments).decode()
+
+
+def test_our_records_on_the_host_and_in_the_guest(vm: VM, records: Reader) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    vm.oops("bug")
+    vm.crash()
+
+    found = list_records(vm)
+    sealed = records(vm, **PARAMETERS)
+    assert [record["number"] for record in found] == [1, 2, 3]
+    assert [record["reason"] for record in found] == ["Oops", "Oops", "Panic"]
+    assert {record["state"] for record in found} == {"complete"}
+    assert [record["bytes"] for record in found] == [len(record.text.encode()) for record in sealed]
+    assert {record["kernel"] for record in found} == {vm.ok("uname -r").strip()}
+    causes = ("NULL pointer dereference", "kernel BUG at", "sysrq triggered crash")
+    for cause, ours, theirs in zip(causes, found, sealed, strict=True):
+        assert cause in ours["cause"]
+        # The raw text begins with the stamp and the title.
+        assert show(vm, ours["id"], "--raw").endswith(theirs.text)
+    assert "Kernel panic - not syncing: sysrq triggered crash" in show(vm, "latest")
+
+    # The same in the guest, on the device.
+    vm.phram()
+    assert json.loads(vm.ok("ramoopsctl list --json"))["records"] == found
+    assert vm.ok("ramoopsctl show latest") == show(vm, "latest")
+    assert vm.ok("dd if=/dev/mtd0 bs=64k 2>/dev/null | ramoopsctl -f - show 2") == show(vm, "2")
+    table = vm.ok("ramoopsctl list").splitlines()
+    assert len(table) == 4 and "sysrq triggered crash" in table[3] and "\x1b" not in "".join(table)
+
+
+def test_a_dump_over_several_slots_is_put_together(vm: VM) -> None:
+    vm.ramoops(record_size=0x2000, kmsg_bytes="0x20000")
+    vm.ok("for i in $(seq 1000); do echo line $i of the log > /dev/kmsg; done", timeout=60)
+    vm.crash()
+    [record] = list_records(vm)
+    assert record["state"] == "complete" and record["parts_total"] == len(record["parts"]) > 3
+    text = show(vm, "latest", "--raw")
+    assert re.findall(r"line (\d+) of the log", text) == [str(i) for i in range(1, 1001)]
+
+
+def test_parity_corrects_what_flipped(vm: VM) -> None:
+    vm.ramoops(**PARAMETERS, ecc=16)
+    vm.crash()
+    text = show(vm, "latest", "--raw")
+    region = bytearray(vm.read())
+    flips = random.Random(1)
+    for block in range(40):
+        for offset in flips.sample(range(128), 8):
+            region[12 + block * 128 + offset] ^= flips.randrange(1, 256)
+    vm.write(bytes(region))
+    [record] = list_records(vm)
+    assert record["state"] == "complete", record
+    assert show(vm, "latest", "--raw") == text
+    # It says so.
+    assert "320" in run(vm.read(), "verify").decode()
+
+
+@pytest.mark.parametrize("compress", ["none", "deflate"])
+@pytest.mark.parametrize("ecc", [0, 16])
+def test_records_of_stock_ramoops(vm: VM, start: Callable[..., VM], compress: str, ecc: int) -> None:
+    if compress == "none":
+        check_stock_records(vm, ecc, compress)
+        return
+    with start(cmdline="pstore.compress=deflate") as other:
+        check_stock_records(other, ecc, compress)
+
+
+def check_stock_records(vm: VM, ecc: int, compress: str) -> None:
+    vm.ramoops("ramoops", **PARAMETERS, ecc=ecc)
+    vm.oops()
+    vm.crash()
+    vm.ramoops("ramoops", **PARAMETERS, ecc=ecc)
+    files = vm.ok(f"ls {PSTORE}").split()
+    assert all(file.endswith(".enc.z") is False for file in files), files
+    # The file ends with a notice about parity.
+    theirs = {re.sub(r"\nNo errors detected\n$", "", vm.ok(f"cat {PSTORE}/{file}")) for file in files}
+    vm.ok("rmmod ramoops")
+
+    found = list_records(vm)
+    assert [record["state"] for record in found] == ["foreign"] * len(files)
+    assert (b"-C\n" in vm.read()) == (compress == "deflate")
+    texts = {json.loads(run(vm.read(), "show", record["id"], "--json"))["records"][0]["text"] for record in found}
+    for text in texts:
+        assert any(text.strip() in other for other in theirs), text[:300]
+    assert any("Kernel panic - not syncing: sysrq triggered crash" in text for text in texts)
+
+
+def test_pages_of_mtdoops(vm: VM) -> None:
+    vm.phram()
+    vm.insmod("mtdoops", mtddev="oops", record_size=0x10000)
+    vm.oops()
+    vm.ok("sleep 1")  # It writes oopses from a work queue.
+    vm.crash()
+    document = json.loads(run(vm.read(), "list", "--json"))
+    assert document["layout"]["format"] == "mtdoops"
+    assert {record["origin"] for record in document["records"]} == {"mtdoops"}
+    text = "".join(show(vm, record["id"]) for record in document["records"])
+    assert "NULL pointer dereference" in text and "Kernel panic - not syncing: sysrq triggered crash" in text
+
+
+def test_the_memory_of_a_guest(vm: VM, tmp_path: Path) -> None:
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    dump = tmp_path / "memory"
+    with dump.open("wb") as memory:
+        memory.truncate(REGION_START + REGION_SIZE)
+        memory.seek(REGION_START)
+        memory.write(vm.read())
+    place = ("--offset", hex(REGION_START), "--length", "1M")
+    found = json.loads(run(b"", *place, "list", "--json", file=str(dump)))["records"]
+    assert found == list_records(vm) and len(found) == 1
+
+
+def test_export_in_the_guest_is_idempotent(vm: VM) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    vm.oops("bug")
+    first = vm.ok("rm -rf /tmp/crashes; ramoopsctl export /tmp/crashes").split()
+    sums = vm.ok("md5sum /tmp/crashes/*")
+    assert len(first) == 2 and len(sums.splitlines()) == 2
+    vm.ok("ramoopsctl export /tmp/crashes")
+    assert vm.ok("md5sum /tmp/crashes/*") == sums
+    vm.oops()
+    vm.ok("ramoopsctl export /tmp/crashes")
+    assert len(vm.ok("ls /tmp/crashes").split()) == 3 and sums in vm.ok("md5sum /tmp/crashes/*")
+
+
+def test_verify_and_map_tell_of_damage(vm: VM) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    vm.oops()
+    vm.ok("ramoopsctl verify")
+    assert vm.ok("ramoopsctl map").strip()
+    at = vm.read().index(b"NULL pointer dereference")
+    vm.write(b"X", at)
+    assert "damaged" in vm.fails("ramoopsctl verify")
+    assert [record["state"] for record in list_records(vm)].count("damaged") == 1
+
+
+def test_clearing_one_record_and_all(vm: VM, records: Reader) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    for _ in range(3):
+        vm.oops()
+    before = list_records(vm)
+    vm.fails("ramoopsctl clear 2 < /dev/null")  # Nobody has agreed.
+    assert list_records(vm) == before
+    vm.ok("ramoopsctl clear 2 --yes")
+    assert [record["dump"] for record in list_records(vm)] == [before[0]["dump"], before[2]["dump"]]
+    # The kernel sees it the same way, and uses the slot again.
+    vm.ok("rmmod rust_ramoops")
+    assert "2 sealed" in vm.ramoops(**PARAMETERS)
+    vm.ok("ramoopsctl clear all --yes")
+    assert vm.read() == b"\xff" * REGION_SIZE
+    assert vm.run("ramoopsctl list").status == 1
+    vm.oops()
+    assert len(list_records(vm)) == 1
+
+
+def test_retention_of_memory_over_a_reset(vm: VM) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    before = vm.read()
+    vm.fails("ramoopsctl retention write --yes")  # There is something in it.
+    assert vm.read() == before
+    vm.ok("ramoopsctl retention write --yes --force")
+    vm.reset()
+    vm.phram()
+    assert "100" in vm.ok("ramoopsctl retention check")
+    vm.write(bytes(0x8000), 0x20000)
+    said = vm.fails("ramoopsctl retention check")
+    assert "0x20000" in said and "100" not in said.partition("%")[0], said
+
+
+def test_a_read_only_device_is_not_cleared(vm: VM) -> None:
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    vm.ok("rmmod rust_ramoops")
+    vm.ok(insmod("rust_phram", phram=f"oops,{REGION_START:#x},{REGION_SIZE:#x},ro"))
+    before = vm.read()
+    vm.ok("ramoopsctl list")
+    vm.fails("ramoopsctl clear all --yes")
+    assert vm.read() == before
