@@ -189,7 +189,7 @@ pub struct Region<'a> {
     pub layout: Layout,
 }
 
-impl<'a> Region<'a> {
+impl Region<'_> {
     /// Returns all records, the newest last, and then what the other zones hold. Deleted ones are
     /// among them only if `deleted` is set.
     pub fn records(&self, deleted: bool) -> Vec<Record> {
@@ -594,12 +594,7 @@ fn sealed_record(parts: Vec<(Seal, State, Part)>) -> Option<Record> {
     record.reason = reason_name(seal.reason).map(str::to_owned);
     record.description = field(seal.description());
     record.kernel = field(seal.release());
-    record.boot_id = Some(
-        seal.boot_id
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    );
+    record.boot_id = Some(format!("{:032x}", u128::from_be_bytes(seal.boot_id)));
     record.dump = Some(seal.dump);
     record.loop_start = (seal.loop_start != 0).then_some(seal.loop_start);
     record.parts_total = parts_total;

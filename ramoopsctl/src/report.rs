@@ -267,7 +267,7 @@ impl Record {
             parts: record.parts.iter().map(Part::new).collect(),
             problems,
             text: with_text.then(|| Text(Rc::clone(&bytes))),
-            log: with_text.then(|| Log(bytes)),
+            log: with_text.then_some(Log(bytes)),
         }
     }
 }
