@@ -50,11 +50,14 @@ class Reader:
 
     def lines(self, vm: VM, **parameters: object) -> list[dict]:
         """All that the program says."""
-        with tempfile.NamedTemporaryFile() as image:
-            image.write(vm.read())
-            image.flush()
-            arguments = [f"{name}={value}" for name, value in ({"mem_size": REGION_SIZE} | parameters).items()]
-            command = [self._program, image.name, *arguments]
+        return self.lines_of(vm.read(), **({"mem_size": REGION_SIZE} | parameters))
+
+    def lines_of(self, image: bytes, **parameters: object) -> list[dict]:
+        """The same of a copy of a region."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(image)
+            file.flush()
+            command = [self._program, file.name, *(f"{name}={value}" for name, value in parameters.items())]
             output = subprocess.run(command, capture_output=True, text=True)
         assert output.returncode == 0, output.stderr
         return [json.loads(line) for line in output.stdout.split("\n") if line]
