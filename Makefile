@@ -38,6 +38,11 @@ demo: ## build everything in an environment of its own, crash a virtual machine,
 test: ## all tests and checks, in the same environment (root)
 	@scripts/test
 
+torture: ## hundreds of resets into a storm of oopses: make torture RESETS=500 SEED=1 (root)
+	@scripts/env
+	@$(enter) modules
+	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s --resets=$(or $(RESETS),500) $(SEED:%=--seed=%)
+
 kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
 	@scripts/kdir
 
@@ -115,5 +120,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules demo test kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf check-shell \
+.PHONY: modules demo test torture kdir install uninstall fmt check check-fmt clippy clippy-modules clippy-ringbuf check-shell \
 	check-panic check-unsafe check-warnings clean clean-modules help
