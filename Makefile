@@ -55,6 +55,11 @@ fuzz: ## fuzz the record store, each target for so many SECONDS (3600), in the s
 	@scripts/env
 	@for target in $(fuzz_targets); do scripts/enter fuzz/run $$target $(SECONDS) || exit 1; done
 
+torture: ## hundreds of resets into a storm of oopses: make torture RESETS=500 SEED=1 (root)
+	@scripts/env
+	@$(enter) modules
+	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s --resets=$(or $(RESETS),500) $(SEED:%=--seed=%)
+
 kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
 	@scripts/kdir
 
@@ -152,5 +157,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules ramoopsctl demo test test-debug fuzz kdir install install-ramoopsctl uninstall fmt check check-fmt \
-	clippy clippy-modules clippy-cargo check-shell check-panic check-unsafe check-warnings clean clean-modules help
+.PHONY: modules ramoopsctl demo test test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
+	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-unsafe check-warnings clean clean-modules help

@@ -17,6 +17,11 @@ from vm import REGION_SIZE, VM
 CONSOLE_LINES = 60
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--resets", default=30, type=int, help="resets in test_torture.py (default: 30)")
+    parser.addoption("--seed", type=int, help="for what is random in test_torture.py (default: a new one)")
+
+
 @pytest.fixture(scope="session")
 def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that all workers of this run share."""

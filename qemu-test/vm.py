@@ -95,7 +95,7 @@ class VM:
         self._ram_fd = os.memfd_create("guest-ram")
         os.ftruncate(self._ram_fd, ram)
         self._agent, agent_end = socket.socketpair()
-        self._qmp, qmp_end = socket.socketpair()
+        qmp, qmp_end = socket.socketpair()
         inherited = (self._ram_fd, agent_end.fileno(), qmp_end.fileno())
         self._command = [
             # QEMU must not outlive us, even if we are killed.
@@ -117,6 +117,10 @@ class VM:
             )
         agent_end.close()
         qmp_end.close()
+        qmp.settimeout(COMMAND_TIMEOUT)
+        self._qmp = qmp.makefile("rw")
+        self._qmp_ready = False
+        qmp.close()  # What was made of it keeps it open.
         self._ram = mmap.mmap(self._ram_fd, ram)
 
     def __enter__(self) -> VM:
@@ -181,10 +185,14 @@ class VM:
 
     def reset(self) -> None:
         """Presses the reset button: RAM keeps its content. Also brings back a guest that was lost."""
-        self.qmp("system_reset")
+        self.press_reset()
+        self.wait_for_boot()
+
+    def press_reset(self) -> None:
+        """Waits for the reset itself, but not until the guest is up again."""
+        self.qmp("system_reset", done="host-qmp-system-reset")
         self.lost = False
         self._pending = b""
-        self.wait_for_boot()
 
     def nmi(self, timeout: float = BOOT_TIMEOUT) -> None:
         """Sends a non-maskable interrupt, which the guest was told to panic on, and waits until it is up again."""
@@ -258,19 +266,33 @@ class VM:
 
     # Machinery
 
-    def qmp(self, command: str) -> None:
-        """Gives QEMU an order. (A client for three orders; a library would be larger than its use here.)"""
-        self._qmp.settimeout(10)
-        with self._qmp.makefile("rw") as stream:
-            for order in ("qmp_capabilities", command):
-                stream.write(json.dumps({"execute": order}) + "\n")
-                stream.flush()
-                for line in stream:
-                    answer = json.loads(line)
-                    if "error" in answer and order == command:
-                        raise self._error(f"QEMU refused {command}: {answer['error']}")
-                    if "return" in answer or "error" in answer:
-                        break
+    def qmp(self, command: str, *, done: str = "", **arguments: object) -> object:
+        """Gives QEMU an order, and returns its answer. If there is a sign that the order is `done`, waits for that too.
+
+        (A client for a few orders; a library would be larger than its use here.)
+        """
+        if not self._qmp_ready and command != "qmp_capabilities":
+            self.qmp("qmp_capabilities")
+            self._qmp_ready = True
+        self._qmp.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self._qmp.flush()
+        # Events come in between, and a greeting first of all.
+        answer = None
+        for line in self._qmp:
+            message = json.loads(line)
+            if "error" in message:
+                raise self._error(f"QEMU refused {command}: {message['error']}")
+            if "return" in message:
+                answer = message["return"]
+            elif done and message.get("data", {}).get("reason") == done:
+                done = ""
+            if answer is not None and not done:
+                return answer
+        raise self._error(f"QEMU did not answer to {command}")
+
+    def monitor(self, line: str) -> str:
+        """Gives QEMU an order for which there is no other way than its monitor for humans."""
+        return str(self.qmp("human-monitor-command", **{"command-line": line}))
 
     def _send(self, command: str) -> str:
         VM.last_used = self
