@@ -42,7 +42,10 @@ def run(image: bytes, *arguments: str, status: int = 0, file: str = "-") -> byte
     """Runs ramoopsctl on the host; the image is its standard input unless a file is named."""
     command = [reader(), "--file", file, *arguments]
     result = subprocess.run(command, input=image, capture_output=True, timeout=60)
-    assert result.returncode == status, f"{command}: {result.returncode}\n{result.stdout!r}\n{result.stderr!r}"
+    if result.returncode != status:
+        kept = Path("test-logs/ramoopsctl.img")
+        kept.write_bytes(image)
+        pytest.fail(f"{command}: {result.returncode}, not {status}; the image is {kept}\n{result}")
     return result.stdout
 
 
@@ -143,7 +146,7 @@ def check_stock_records(vm: VM, ecc: int, compress: str) -> None:
 
 
 def test_pages_of_mtdoops(vm: VM) -> None:
-    vm.phram()
+    vm.phram(erasesize="0x10000")
     vm.insmod("mtdoops", mtddev="oops", record_size=0x10000)
     vm.oops()
     vm.ok("sleep 1")  # It writes oopses from a work queue.
@@ -229,7 +232,7 @@ def test_retention_of_memory_over_a_reset(vm: VM) -> None:
     assert "100" in vm.ok("ramoopsctl retention check")
     vm.write(bytes(0x8000), 0x20000)
     said = vm.fails("ramoopsctl retention check")
-    assert "0x20000" in said and "100" not in said.partition("%")[0], said
+    assert "0x00020000-0x00028000" in said, said
 
 
 def test_a_read_only_device_is_not_cleared(vm: VM) -> None:

@@ -136,10 +136,10 @@ const CAUSES: [&[&str]; 3] = [
         "general protection fault",
         "Internal error: ",
         "divide error",
-        "invalid opcode",
         "watchdog: ",
     ],
-    &["Oops: ", "WARNING: ", "sysrq: "],
+    // A BUG is an invalid opcode, but says more before.
+    &["invalid opcode", "Oops: ", "WARNING: ", "sysrq: "],
 ];
 
 /// Finds the line of a log that says what went wrong; the last line if there is none.
