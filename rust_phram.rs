@@ -455,11 +455,12 @@ mod device_tree {
         MemType,
         Phram,
         Region,
-        THIS_MODULE, //
+        RustPhram, //
     };
     use kernel::{
         device,
         driver,
+        module::this_module,
         of,
         page::PAGE_SIZE,
         platform,
@@ -510,7 +511,11 @@ mod device_tree {
                 read_only: false,
                 parent: Some(dev),
             };
-            let device = mtd::Registration::register(options, Phram { mapping }, &THIS_MODULE)?;
+            let device = mtd::Registration::register(
+                options,
+                Phram { mapping },
+                this_module::<RustPhram>(),
+            )?;
             Ok(Self {
                 _device: KBox::pin_init(device, GFP_KERNEL)?,
             })
