@@ -504,8 +504,13 @@ mod device_tree {
                 .inspect_err(|refusal| dev_err!(dev, "refused: {}\n", refusal))?;
 
             let label = node.and_then(|node| node.property_read::<CString>(c"label").optional());
+            let name = label.as_deref().unwrap_or(dev.name());
+            if mtd::exists(name) {
+                dev_err!(dev, "refused: the name {} is taken, see /proc/mtd\n", name);
+                return Err(EEXIST);
+            }
             let options = mtd::Options {
-                name: label.as_deref().unwrap_or(dev.name()),
+                name,
                 size: mapping.len() as u64,
                 erasesize: PAGE_SIZE as u32,
                 read_only: false,

@@ -163,22 +163,23 @@ impl Region {
         })
     }
 
-    /// A range that the firmware has set aside for a device, as a node of the device tree says.
+    /// A range that the platform has set aside for a device, as a node of the device tree says.
     #[cfg(CONFIG_OF)]
     pub fn of_resource(resource: &Resource) -> Result<Self, Refusal> {
         let (start, len) = (resource.start(), resource.size());
-        match Self::at(start, len) {
+        let ram = match Self::at(start, len) {
             // The kernel keeps such memory mapped, unless the node says `no-map`.
-            Err(Refusal::SystemRam) => (),
+            Err(Refusal::SystemRam) => true,
+            // What it is reserved for is this very device.
+            Err(Refusal::NotReserved) => false,
             region => return region,
-        }
-        // INVARIANT: Not empty, aligned and without wrapping, or it would have been refused
-        // otherwise. The kernel makes a device of a node below /reserved-memory only, and never
-        // allocates from there.
+        };
+        // INVARIANT: Not empty, aligned and without wrapping, or `at` would have said so. The kernel
+        // makes devices of nodes below /reserved-memory, and never allocates from there.
         Ok(Self {
             start,
             len: usize::try_from(len).map_err(|_| Refusal::Unaddressable)?,
-            ram: true,
+            ram,
             uncharted: false,
         })
     }

@@ -73,7 +73,6 @@ class VM:
         devices: Sequence[str] = (),
         kernel: Path | None = None,
         cpu: str = "max",
-        dtb: Path | None = None,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._console_file = directory / "console.log"
@@ -109,7 +108,6 @@ class VM:
             *("-chardev", f"socket,id=agent,fd={inherited[1]}", "-serial", "chardev:agent"),
             *("-chardev", f"socket,id=qmp,fd={inherited[2]}", "-mon", "chardev=qmp,mode=control"),
             *(word for device in devices for word in ("-device", device)),
-            *(("-dtb", str(dtb)) if dtb else ()),
         ]
         with self._qemu_log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Faults that LKDTM does not offer. The word that is written to /proc/test_faults chooses.
+ * What the tests want of a kernel and LKDTM does not offer: faults, and a device for a platform driver. The word that is
+ * written to /proc/test_faults chooses.
  */
 #include <linux/console.h>
 #include <linux/delay.h>
@@ -8,11 +9,14 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/panic.h>
+#include <linux/platform_device.h>
 #include <linux/proc_fs.h>
+#include <linux/property.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
 static struct proc_dir_entry *entry;
+static struct platform_device *device;
 
 static int hold_console(void *unused)
 {
@@ -33,6 +37,26 @@ static noinline void smash_stack(void)
 	OPTIMIZER_HIDE_VAR(at);
 	for (i = 0; i < 64; i++)
 		at[i] = 0xff;
+}
+
+/* As a node of the device tree would describe it: half of the reserved region of the tests. */
+static struct platform_device *add_device(void)
+{
+	static const struct resource region = DEFINE_RES_MEM(0x8000000, 0x80000);
+	static const struct property_entry properties[] = {
+		PROPERTY_ENTRY_STRING("label", "described"),
+		PROPERTY_ENTRY_BOOL("no-map"),
+		{ }
+	};
+	const struct platform_device_info info = {
+		.name = "rust_phram",
+		.id = PLATFORM_DEVID_NONE,
+		.res = &region,
+		.num_res = 1,
+		.properties = properties,
+	};
+
+	return platform_device_register_full(&info);
 }
 
 static ssize_t test_faults_write(struct file *file, const char __user *from, size_t count, loff_t *pos)
@@ -61,6 +85,16 @@ static ssize_t test_faults_write(struct file *file, const char __user *from, siz
 			console_unlock();
 			msleep(10);
 		}
+	} else if (!strcmp(word, "device")) {
+		if (device)
+			return -EBUSY;
+		device = add_device();
+		if (IS_ERR(device)) {
+			int error = PTR_ERR(device);
+
+			device = NULL;
+			return error;
+		}
 	} else {
 		return -EINVAL;
 	}
@@ -80,9 +114,10 @@ static int __init test_faults_init(void)
 static void __exit test_faults_exit(void)
 {
 	proc_remove(entry);
+	platform_device_unregister(device);
 }
 
 module_init(test_faults_init);
 module_exit(test_faults_exit);
-MODULE_DESCRIPTION("Faults on demand, beyond LKDTM's");
+MODULE_DESCRIPTION("Faults and devices on demand");
 MODULE_LICENSE("GPL");

@@ -1,0 +1,38 @@
+"""A device that the platform describes, as a node of a device tree does, and not a parameter."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from debug_vm import DebugVM
+from vm import insmod, REGION_SIZE, REGION_START
+
+
+@pytest.mark.parametrize("order", ["device first", "driver first"])
+def test_a_device_of_the_platform(vm: DebugVM, order: str) -> None:
+    vm.ok("insmod test_faults.ko")
+    for step in order.split()[0], {"device": "driver", "driver": "device"}[order.split()[0]]:
+        vm.ok({"device": "echo device > /proc/test_faults", "driver": "insmod rust_phram.ko"}[step])
+    assert vm.ok("cat /proc/mtd").splitlines()[1:] == ['mtd0: 00080000 00001000 "described"']
+    assert "rust_phram" in vm.ok("readlink -f /sys/class/mtd/mtd0/device/driver")
+    vm.ok("printf text > /dev/mtd0")
+    assert vm.read(0, 4) == b"text"
+    # Unbound by hand, and bound again.
+    driver = "/sys/bus/platform/drivers/rust_phram"
+    vm.ok(f"echo rust_phram > {driver}/unbind")
+    assert len(vm.ok("cat /proc/mtd").splitlines()) == 1
+    vm.ok(f"echo rust_phram > {driver}/bind")
+    assert vm.ok("head -c 4 /dev/mtd0") == "text"
+    vm.ok("rmmod test_faults" if order == "device first" else "rmmod rust_phram")
+    assert len(vm.ok("cat /proc/mtd").splitlines()) == 1
+    vm.ok("rmmod rust_phram" if order == "device first" else "rmmod test_faults")
+
+
+def test_a_device_whose_name_is_taken(vm: DebugVM) -> None:
+    vm.ok(insmod("rust_phram", phram=f"described,{REGION_START:#x},{REGION_SIZE:#x}"))
+    result = vm.logged("insmod test_faults.ko; echo device > /proc/test_faults")
+    assert re.search("rust_phram rust_phram: .*the name described is taken", result.log), str(result)
+    assert len(vm.ok("cat /proc/mtd").splitlines()) == 2
+    vm.ok("rmmod test_faults rust_phram")
