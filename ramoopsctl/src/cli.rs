@@ -244,9 +244,9 @@ pub struct ClearArgs {
 #[derive(Debug, Subcommand)]
 pub enum Retention {
     /// Fill the region with a pattern. Everything in it is lost
-    #[command(
-        after_help = "Then reset the machine in the way that matters to you, and run `ramoopsctl retention check`."
-    )]
+    #[command(after_help = "\
+Unload rust_ramoops first (rmmod rust_ramoops), or a crash overwrites part of the pattern. Then reset the machine in the \
+way that matters to you, and run `ramoopsctl retention check`.")]
     Write {
         /// Do not ask
         #[arg(short, long)]
