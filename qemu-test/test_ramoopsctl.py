@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import random
 import re
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from initramfs import build_initramfs, build_test_module, our_modules, PROGRAMS, reader
+from initramfs import build_initramfs, build_test_module, HERE, our_modules, PROGRAMS, reader
 from records import Reader
 from vm import insmod, REGION_SIZE, REGION_START, VM
 
@@ -23,7 +25,9 @@ PARAMETERS = {"record_size": 0x10000}
 def ctl_initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("ramoopsctl")
     image = directory / "initramfs.cpio"
-    build_initramfs(image, [*our_modules(), build_test_module(directory)], programs=(*PROGRAMS, reader()))
+    journal = directory / "journal"
+    subprocess.run(["gcc-14", "-Wall", "-Werror", "-o", journal, HERE / "guest/journal.c"], check=True)
+    build_initramfs(image, [*our_modules(), build_test_module(directory)], programs=(*PROGRAMS, reader(), journal))
     return image
 
 
@@ -162,10 +166,7 @@ def test_the_memory_of_a_guest(vm: VM, tmp_path: Path) -> None:
     vm.ramoops(**PARAMETERS)
     vm.oops()
     dump = tmp_path / "memory"
-    with dump.open("wb") as memory:
-        memory.truncate(REGION_START + REGION_SIZE)
-        memory.seek(REGION_START)
-        memory.write(vm.read())
+    assert vm.monitor(f"pmemsave 0 {REGION_START + REGION_SIZE:#x} \"{dump}\"") == ""
     place = ("--offset", hex(REGION_START), "--length", "1M")
     found = json.loads(run(b"", *place, "list", "--json", file=str(dump)))["records"]
     assert found == list_records(vm) and len(found) == 1
@@ -184,6 +185,20 @@ def test_export_in_the_guest_is_idempotent(vm: VM) -> None:
     vm.oops()
     vm.ok("ramoopsctl export /tmp/crashes")
     assert len(vm.ok("ls /tmp/crashes").split()) == 3 and sums in vm.ok("md5sum /tmp/crashes/*")
+
+
+def test_export_to_the_journal(vm: VM) -> None:
+    vm.phram()
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    vm.oops("bug")
+    vm.ok("mkdir -p /run/systemd/journal; journal > /tmp/journal 2>&1 & sleep 1")
+    for _ in range(2):  # What is in the folder was sent before.
+        vm.ok("ramoopsctl export /tmp/journaled --journal")
+    entries = vm.ok("cat /tmp/journal").split("-- end of an entry")[:-1]
+    assert len(entries) == 2
+    for entry, cause in zip(entries, ("NULL pointer dereference", "kernel BUG at"), strict=True):
+        assert cause in entry and "RAMOOPS_REASON=Oops" in entry and "MESSAGE_ID=" in entry, entry[:1000]
 
 
 def test_verify_and_map_tell_of_damage(vm: VM) -> None:
@@ -217,6 +232,41 @@ def test_clearing_one_record_and_all(vm: VM, records: Reader) -> None:
     assert vm.run("ramoopsctl list").status == 1
     vm.oops()
     assert len(list_records(vm)) == 1
+
+
+def on_terminal(image: Path, *arguments: str, answer: str = "") -> tuple[int, str]:
+    """Runs ramoopsctl as on a terminal. Returns its exit status, and what the terminal got."""
+    ours, its = pty.openpty()
+    options = {"stdin": its, "stdout": its, "stderr": its, "start_new_session": True}
+    options["env"] = {"PATH": os.environ["PATH"], "TERM": "xterm", "PAGER": "sed s/^/paged:/"}
+    with subprocess.Popen([reader(), "--file", image, *arguments], **options) as program:
+        os.close(its)
+        os.write(ours, answer.encode())
+        output = b""
+        while True:
+            try:
+                output += os.read(ours, 1 << 16)
+            except OSError:  # It has closed the terminal.
+                break
+        os.close(ours)
+        return program.wait(60), output.decode()
+
+
+def test_on_a_terminal(vm: VM, tmp_path: Path) -> None:
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    image = tmp_path / "oops.img"
+    image.write_bytes(vm.read())
+    status, table = on_terminal(image, "list")
+    assert status == 0 and "\x1b[" in table and "NULL pointer" in table
+    status, text = on_terminal(image, "show")
+    assert status == 0 and "\x1b[" in text and "paged:" in text
+
+    status, said = on_terminal(image, "clear", "1", answer="no\n")
+    assert status != 0 and "nothing was changed" in said
+    assert image.read_bytes() == vm.read()
+    status, _ = on_terminal(image, "clear", "1", answer="yes\n")
+    assert status == 0 and run(b"", "list", status=1, file=str(image)) == b""
 
 
 def test_retention_of_memory_over_a_reset(vm: VM) -> None:
