@@ -39,7 +39,7 @@ LOCKDEP = re.compile("inconsistent lock state")
 # Lines with such words that are no complaint, of this kernel's boot and of the commands that provoke faults.
 HARMLESS = re.compile(
     r"Command line:|Kernel command line:|unknown kernel command line|kasan: KernelAddressSanitizer initialized"
-    r"|lkdtm: (Performing direct entry|Crash point)|RCU CPU stall|rust_ramoops: |rust_phram: |pstore: "
+    r"|lkdtm: (Performing direct entry|Crash point)|RCU CPU stall|ramoops: |phram: |pstore: "
     r"|crash matrix: |Deleting MTD "
 )
 
