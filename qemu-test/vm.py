@@ -311,8 +311,9 @@ class VM:
             line, newline, rest = self._pending.partition(b"\n")
             if newline:
                 self._pending = rest
-                # The port may carry noise before the first message of a boot.
-                if match := re.search(r"(HELLO|DONE) .*", line.decode(errors="replace")):
+                # The port may carry noise before the first message of a boot, or an answer that the reboot cut short.
+                text = line.decode(errors="replace")
+                if match := re.search(r"HELLO .*", text) or re.search(r"DONE .*", text):
                     words = match[0].split()
                     if words[0] == "HELLO":
                         self._note_boot(words[1])
