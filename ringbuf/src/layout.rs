@@ -454,7 +454,7 @@ pub struct Seal {
     pub realtime_ns: u64,
     /// Time since boot of the dump.
     pub boottime_ns: u64,
-    /// Random number of the boot.
+    /// Random number, drawn when the module is loaded: it stands for the boot.
     pub boot_id: [u8; 16],
     /// Number of this part; part 1 holds the newest text.
     pub part: u32,
