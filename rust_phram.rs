@@ -478,7 +478,15 @@ mod device_tree {
 
     /// The device of a node.
     pub(super) struct Node {
-        _device: Pin<KBox<mtd::Registration<Phram>>>,
+        device: Option<Pin<KBox<mtd::Registration<Phram>>>>,
+    }
+
+    impl Drop for Node {
+        fn drop(&mut self) {
+            if let Some(device) = self.device.take() {
+                mtd::Registration::retire(device, this_module::<RustPhram>());
+            }
+        }
     }
 
     kernel::of_device_table!(OF_TABLE, (), [(of::DeviceId::new(c"phram"), ())]);
@@ -499,8 +507,11 @@ mod device_tree {
             } else {
                 MemType::from_number(params::mem_type.value())
             };
+            let mem_type = mem_type.ok_or(EINVAL).inspect_err(|_| {
+                dev_err!(dev, "refused: illegal mem_type, see modinfo rust_phram\n");
+            })?;
             let mapping = Region::of_resource(pdev.resource_by_index(0).ok_or(ENOMEM)?)
-                .and_then(|region| region.map(mem_type.unwrap_or(MemType::WriteCombined)))
+                .and_then(|region| region.map(mem_type))
                 .inspect_err(|refusal| dev_err!(dev, "refused: {}\n", refusal))?;
 
             let label = node.and_then(|node| node.property_read::<CString>(c"label").optional());
@@ -522,7 +533,7 @@ mod device_tree {
                 this_module::<RustPhram>(),
             )?;
             Ok(Self {
-                _device: KBox::pin_init(device, GFP_KERNEL)?,
+                device: Some(KBox::pin_init(device, GFP_KERNEL)?),
             })
         }
     }

@@ -66,7 +66,7 @@ pub trait RamDevice: Send + Sync {
 ///
 /// # Invariants
 ///
-/// `mtd` is registered with the MTD core for as long as this object lives.
+/// `mtd` is registered with the MTD core for as long as this object lives, or until it is retired.
 #[pin_data(PinnedDrop)]
 pub struct Registration<T: RamDevice> {
     name: CString,
@@ -111,6 +111,8 @@ impl<T: RamDevice> Registration<T> {
             ..Default::default()
         };
         if let Some(parent) = options.parent {
+            // The MTD core takes a reference to it while `mtd` is registered.
+            //
             // CAST: `Device` is a transparent wrapper of `struct device`.
             raw.dev.parent = ptr::from_ref(parent).cast_mut().cast();
             // SAFETY: The pointer comes from a reference. The field is constant while the device is
@@ -138,6 +140,25 @@ impl<T: RamDevice> Registration<T> {
                 })
             }),
         }))
+    }
+
+    /// Ends a device while `module`, which owns it, stays: whoever has it open may go on using it.
+    ///
+    /// What they use is kept for good then, as the MTD core does not tell when the last one is gone.
+    #[cfg(CONFIG_OF)]
+    pub fn retire(device: Pin<KBox<Self>>, module: &ThisModule) {
+        // After this nobody can open the device.
+        //
+        // SAFETY: By the type invariant the device is registered. To do this again on drop does
+        // nothing.
+        unsafe { bindings::mtd_device_unregister(device.mtd.get()) };
+        // Each user holds a reference to the module.
+        //
+        // SAFETY: The module is live: it is the one that runs this.
+        if unsafe { bindings::module_refcount(module.as_ptr()) } > 0 {
+            pr_warn!("mtd: {} is in use, and stays in memory\n", &*device.name);
+            core::mem::forget(device);
+        }
     }
 }
 

@@ -174,8 +174,8 @@ impl Region {
             Err(Refusal::NotReserved) => false,
             region => return region,
         };
-        // INVARIANT: Not empty, aligned and without wrapping, or `at` would have said so. The kernel
-        // makes devices of nodes below /reserved-memory, and never allocates from there.
+        // INVARIANT: Not empty, aligned and without wrapping, or `at` would have said so. That the
+        // kernel never allocates from there is the word of the platform, as it is for mainline.
         Ok(Self {
             start,
             len: usize::try_from(len).map_err(|_| Refusal::Unaddressable)?,

@@ -30,6 +30,14 @@ def test_a_device_of_the_platform(vm: DebugVM, order: str) -> None:
     vm.ok("rmmod rust_phram" if order == "device first" else "rmmod test_faults")
 
 
+def test_a_device_that_goes_while_it_is_open(vm: DebugVM) -> None:
+    vm.ok("insmod test_faults.ko; insmod rust_phram.ko; echo device > /proc/test_faults; printf text > /dev/mtd0")
+    unbind = "echo rust_phram > /sys/bus/platform/drivers/rust_phram/unbind"
+    assert vm.ok(f"exec 3</dev/mtd0; {unbind}; head -c 4 <&3; exec 3<&-") == "text"
+    assert len(vm.ok("cat /proc/mtd").splitlines()) == 1
+    vm.ok("rmmod test_faults rust_phram")
+
+
 def test_a_device_whose_name_is_taken(vm: DebugVM) -> None:
     vm.ok(insmod("rust_phram", phram=f"described,{REGION_START:#x},{REGION_SIZE:#x}"))
     result = vm.logged("insmod test_faults.ko; echo device > /proc/test_faults")
