@@ -83,13 +83,7 @@ const OTHERS: [(&str, usize, usize); 5] = [
 const SEAL_CRC_OFFSET: usize = SEAL_LEN - 4;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            eprintln!("corruptions: {err}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit("corruptions", run())
 }
 
 fn run() -> Result<(), String> {

@@ -90,13 +90,7 @@ struct SlotLine {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            eprintln!("records: {err}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit("records", run())
 }
 
 fn run() -> Result<(), String> {

@@ -5,7 +5,8 @@
 use std::{
     collections::BTreeMap,
     env,
-    fs, //
+    fs,
+    process::ExitCode, //
 };
 
 use ringbuf::{
@@ -100,6 +101,17 @@ pub(crate) fn arguments(others: &[&str]) -> Result<Arguments, String> {
         geometry,
         other,
     })
+}
+
+/// Says what went wrong, if anything did.
+pub(crate) fn exit(program: &str, result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("{program}: {err}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Prints one line of JSON.
