@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
@@ -51,10 +50,11 @@ def machine(bench: Bench) -> list[tuple[str, str]]:
 
 
 def targets(sections: list[Section]) -> str:
-    rows = [(section, row) for section in sections for row in section.rows if row.met is not None]
-    missed = [f"{section.title}: {row.cells[0]}" for section, row in rows if not row.met]
-    text = f"{len(rows) - len(missed)} of {len(rows)} targets are met."
-    return text + (" Missed: " + "; ".join(missed) + "." if missed else "")
+    """How many targets are met, and where not all are."""
+    verdicts = {section.title: [row.met for row in section.rows if row.met is not None] for section in sections}
+    met, total = sum(map(sum, verdicts.values())), sum(map(len, verdicts.values()))
+    missed = [f"{title} ({len(rows) - sum(rows)} of {len(rows)})" for title, rows in verdicts.items() if not all(rows)]
+    return f"{met} of {total} targets are met" + (f"; missed in: {', '.join(missed)}." if missed else ".")
 
 
 def write_report(path: Path, bench: Bench, sections: list[Section]) -> None:
@@ -88,15 +88,13 @@ def main() -> int:
     names = arguments.sections or SECTIONS
     output = arguments.output or (PROJECT / "docs/bench.md" if set(names) == set(SECTIONS) else None)
 
-    started = time.monotonic()
     sections: list[Section] = []
     with tempfile.TemporaryDirectory(prefix="rust_ramoops-bench-") as directory:
         try:
-            print("Packing modules and programs into a guest", flush=True)
             bench = Bench(Path(directory))
             for name in names:
                 sections += import_module(name).run(bench)
-        except (GuestError, FileNotFoundError) as error:
+        except (GuestError, FileNotFoundError, AssertionError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         print()
@@ -106,7 +104,7 @@ def main() -> int:
         if output:
             write_report(output, bench, sections)
             print(f"written: {output}")
-    print(f"The bench took {time.monotonic() - started:.0f} s.")
+    print(f"The bench took {bench.seconds():.0f} s.")
     return 0
 
 

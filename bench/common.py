@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,24 +17,36 @@ from initramfs import build_initramfs, build_test_module, our_modules, PROGRAMS,
 from vm import insmod, MIB, REGION_START, VM
 
 OURS, STOCK = "rust_ramoops", "ramoops"
-TIMEOUT = 120.0
+COMPRESS = ("none", "deflate")
+STOCK_KMSG_BYTES = 10240  # The default.
+TIMEOUT = 120.0  # For a command that does much.
 
 
 class Bench:
-    """What the sections share."""
+    """What a run of the bench has from its beginning to its end."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.initramfs = directory / "initramfs.cpio"
         self._started = time.monotonic()
         self._guests = 0
-        self.initramfs = directory / "initramfs.cpio"
+        self._next_line = 0.0
+        self.step("packing modules and programs into a guest")
         modules = [*our_modules(), build_test_module(directory, PROJECT / "bench/modules/bench.c")]
         build_initramfs(self.initramfs, modules, programs=(*PROGRAMS, reader()))
         self.accel = choose_accel(self.initramfs)
 
     def step(self, text: str) -> None:
-        """Says what comes next. Nothing takes longer than 2 s without a word of it."""
-        print(f"[{time.monotonic() - self._started:5.1f} s] {text}", flush=True)
+        """Says what comes next. On a terminal that is one line that changes; elsewhere a line now and then."""
+        line = f"[{self.seconds():5.1f} s] {text}"
+        if sys.stdout.isatty():
+            print(f"\r\033[K{line}", end="", flush=True)
+        elif self.seconds() >= self._next_line:
+            self._next_line = self.seconds() + 5
+            print(line, flush=True)
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
 
     @contextmanager
     def guest(
@@ -58,25 +71,44 @@ class Bench:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one dump, or of the floor, in instructions or nanoseconds."""
+    """Of a dump, or of the floor, in nanoseconds of the guest: instructions, if it counts them."""
 
     bytes: int
     least: int
     most: int
 
+    def spread(self) -> float:
+        """How far the repeats differ."""
+        return self.most / self.least - 1
+
 
 def measure(vm: VM, command: str) -> Cost:
+    """Gives the module of the bench an order; modules/bench.c has a list."""
     return Cost(*map(int, vm.ok(f"echo {command} > /proc/bench && cat /proc/bench", TIMEOUT).split()))
 
 
-def load(vm: VM, module: str, **parameters: object) -> None:
-    vm.ok(insmod(module, **({"mem_address": hex(REGION_START), "mem_size": MIB} | parameters)))
+def load(vm: VM, module: str, *, compress: str = "none", kmsg_bytes: int = 0, **parameters: object) -> None:
+    """Loads a ramoops onto the reserved region.
+
+    Stock takes `compress` from the kernel's command line (see `compressing`), and `kmsg_bytes` from its file system.
+    """
+    values = {"mem_address": hex(REGION_START), "mem_size": MIB} | parameters
+    if module == STOCK:
+        vm.ok(f"mount -o remount,kmsg_bytes={kmsg_bytes or STOCK_KMSG_BYTES} /sys/fs/pstore")
+    else:
+        values |= {"compress": compress, "kmsg_bytes": kmsg_bytes}
+    vm.ok(insmod(module, **values))
 
 
-def latest(vm: VM, size: int = MIB) -> dict:
-    """The newest dump in the region, as ramoopsctl has it."""
+def compressing(compress: str) -> str:
+    """What stock ramoops needs on the kernel's command line."""
+    return f"pstore.compress={compress}"
+
+
+def show(vm: VM, size: int = MIB) -> dict:
+    """The newest dump in the region, and the layout, as ramoopsctl has it: docs/json.md."""
     with tempfile.NamedTemporaryFile() as image:
         image.write(vm.read(0, size))
         image.flush()
         command = [reader(), "--file", image.name, "show", "latest", "--json"]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["records"][-1]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

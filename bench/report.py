@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,7 +41,7 @@ class Section:
         head, *lines = ["| " + " | ".join(line) + " |" for line in self._table()]
         rule = "| --- |" + " ---: |" * (len(self._table()[0]) - 1)
         picture = [f"![{self.title}](bench.svg)", ""] if self.plot else []
-        return "\n".join([f"## {self.title}", "", self.notes, "", *picture, head, rule, *lines, ""])
+        return "\n".join([f"## {self.title}", "", textwrap.fill(self.notes, 120), "", *picture, head, rule, *lines, ""])
 
     def _table(self) -> list[list[str]]:
         if not any(row.target for row in self.rows):
