@@ -254,16 +254,13 @@ impl kmsg_dump::Dumper for Ramoops {
         // Every turn stores a record or ends, and a dump has no more parts than there are slots.
         loop {
             let room = dump.room().min(buffer.len());
-            let Some(text) = buffer.get_mut(..room) else {
+            let Some(room) = buffer.get_mut(..room) else {
                 return;
             };
             // A crash leaves a record even if the log is empty.
-            let len = log.older(text).unwrap_or(0);
-            let Some(text) = buffer.get(..len) else {
-                return;
-            };
-            stored = stored.saturating_add(len as u64);
-            let last = len == 0 || log.is_done() || stored >= self.kmsg_bytes;
+            let text = log.older(room, |_, _| ()).unwrap_or_default();
+            stored = stored.saturating_add(text.len() as u64);
+            let last = log.is_done() || stored >= self.kmsg_bytes;
             if dump.append(text, last).is_err() {
                 count(&self.counters.dropped_no_slot);
                 return;

@@ -8,7 +8,10 @@ use super::{
     bindings,
     str, //
 };
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{
     error::to_result,
     prelude::*,
@@ -67,93 +70,103 @@ impl Detail {
 
 /// Walks the kernel log from the newest message to the oldest.
 ///
-/// The log starts where `dmesg -c` has last cleared it.
-pub struct LogIter(bindings::kmsg_dump_iter);
+/// The log starts where `dmesg -c` has last cleared it. A copy remembers a place in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogIter {
+    /// The oldest message.
+    oldest: u64,
+    /// The message that follows the next one to be walked.
+    next: u64,
+}
 
 impl LogIter {
-    /// The shortest line that the kernel is expected to log, prefix included. Only a first guess.
-    const SHORT_LINE: usize = 32;
+    /// No line is longer, prefix included. The kernel cuts messages at 1024 bytes
+    /// (`PRINTKRB_RECORD_MAX`), and its prefixes have at most 64 (`PRINTK_PREFIX_MAX`).
+    const LINE_MAX: usize = 2048;
 
     /// Starts at the newest message.
     pub fn newest() -> Self {
         let mut iter = bindings::kmsg_dump_iter::default();
         // SAFETY: The pointer is to a live local variable.
         unsafe { bindings::kmsg_dump_rewind(&mut iter) };
-        Self(iter)
+        let next = iter.next_seq;
+        // Where the log was cleared there may be no message any more.
+        let oldest = Self::read(iter.cur_seq, &mut []).map_or(next, |(seq, _)| seq);
+        Self { oldest, next }
     }
 
     /// Whether all messages have been walked.
     pub fn is_done(&self) -> bool {
-        self.0.cur_seq >= self.0.next_seq
+        self.next <= self.oldest
     }
 
-    /// Copies the newest whole messages that fit into `buf` and have not been walked yet, with
-    /// their priorities (`<4>`), oldest first. Returns the number of bytes, `None` at the end.
+    /// Puts the newest whole messages that fit and have not been walked yet at the end of `buf`,
+    /// with their priorities (`<4>`), oldest first. Returns them; `None` if there is none.
     ///
-    /// A message that does not fit on its own is cut at its end.
-    pub fn older(&mut self, buf: &mut [u8]) -> Option<usize> {
-        // The kernel's function walks from `cur_seq` on to find where to start. A window that grows
-        // until the buffer is full spares walking the whole log for a small buffer.
-        let mut window = (buf.len() / Self::SHORT_LINE).max(1) as u64;
-        loop {
-            if self.is_done() {
-                return None;
+    /// For each, `walked` gets the length of all so far, and the place where the log goes on.
+    ///
+    /// A message that does not fit on its own is cut to the lines that do.
+    // `kmsg_dump_get_buffer` would walk the whole log to find where to start.
+    pub fn older<'a>(
+        &mut self,
+        buf: &'a mut [u8],
+        mut walked: impl FnMut(usize, Self),
+    ) -> Option<&'a [u8]> {
+        let end = buf.len();
+        let mut start = end;
+        while !self.is_done() {
+            let seq = self.next.wrapping_sub(1);
+            let free = buf.get_mut(..start)?;
+            let len = Self::message(seq, free);
+            // If lines are missing, there was no room for the first of them. Asking for the length
+            // each time would cost half as much again.
+            let is_whole = len.saturating_add(Self::LINE_MAX) <= free.len()
+                || len == Self::message(seq, &mut []);
+            if !is_whole && start != end {
+                break;
             }
-            let from = self.0.next_seq.saturating_sub(window).max(self.0.cur_seq);
-            let mut iter = bindings::kmsg_dump_iter {
-                cur_seq: from,
-                next_seq: self.0.next_seq,
-            };
-            let mut len = 0;
-            // SAFETY: All pointers are to live variables, and `buf` is valid for `buf.len()` bytes.
-            let found = unsafe {
-                bindings::kmsg_dump_get_buffer(
-                    &mut iter,
-                    true,
-                    buf.as_mut_ptr().cast(),
-                    buf.len(),
-                    &mut len,
-                )
-            };
-            // The messages before `iter.cur_seq` are gone.
-            if from == self.0.cur_seq || iter.cur_seq > from {
-                self.0.cur_seq = iter.cur_seq;
-            } else if found && iter.next_seq == from {
-                // All of the window fitted: there is room for more.
-                window = window.saturating_mul(2);
-                continue;
-            }
-            if !found {
-                return None;
-            }
-            if len == 0 && iter.next_seq == self.0.next_seq {
-                return self.cut_line(buf);
-            }
-            self.0.next_seq = iter.next_seq;
-            return Some(len.min(buf.len()));
+            move_to_end(free, len);
+            start = start.checked_sub(len)?;
+            self.next = seq;
+            walked(end.saturating_sub(start), *self);
+        }
+        buf.get(start..).filter(|text| !text.is_empty())
+    }
+
+    /// Copies a message to the start of `buf`, as far as whole lines of it fit, and returns the
+    /// length of that: 0 if the message is gone. Without a buffer it is the length of the whole
+    /// message.
+    fn message(seq: u64, buf: &mut [u8]) -> usize {
+        match Self::read(seq, buf) {
+            Some((found, len)) if found == seq => len,
+            _ => 0,
         }
     }
 
-    /// Copies the start of the newest message, which is longer than `buf`.
-    fn cut_line(&mut self, buf: &mut [u8]) -> Option<usize> {
-        let seq = self.0.next_seq.checked_sub(1)?;
+    /// The same for message `seq` or the first one after it that there is. Returns its number, too.
+    fn read(seq: u64, buf: &mut [u8]) -> Option<(u64, usize)> {
         let mut iter = bindings::kmsg_dump_iter {
             cur_seq: seq,
-            next_seq: self.0.next_seq,
+            next_seq: 0,
+        };
+        let line = match buf.len() {
+            0 => ptr::null_mut(),
+            _ => buf.as_mut_ptr().cast(),
         };
         let mut len = 0;
-        // SAFETY: All pointers are to live variables, and `buf` is valid for `buf.len()` bytes.
-        let found = unsafe {
-            bindings::kmsg_dump_get_line(
-                &mut iter,
-                true,
-                buf.as_mut_ptr().cast(),
-                buf.len(),
-                &mut len,
-            )
-        };
-        self.0.next_seq = seq;
-        found.then(|| len.min(buf.len()))
+        // SAFETY: The pointers are to live variables, and `line` is NULL or valid for `buf.len()`
+        // bytes.
+        let found =
+            unsafe { bindings::kmsg_dump_get_line(&mut iter, true, line, buf.len(), &mut len) };
+        found.then(|| (iter.cur_seq.wrapping_sub(1), len))
+    }
+}
+
+/// Moves the first `len` bytes to the end.
+fn move_to_end(buf: &mut [u8], len: usize) {
+    if let Some(rest) = buf.len().checked_sub(len) {
+        // SAFETY: Both ranges are within `buf`. They may overlap.
+        unsafe { ptr::copy(buf.as_ptr(), buf.as_mut_ptr().add(rest), len) };
     }
 }
 
