@@ -14,8 +14,8 @@ WALL_RUNS = 9  # A busy machine disturbs some of them.
 SEED = 1
 KIB = 1 << 10
 RING = 200000  # More text than the ring holds.
-# More messages than the ring has room for, however short they are: searching a log for its beginning costs more from then
-# on, because the kernel remembers messages for a while after their text is gone.
+# More messages than the ring has room for, however short they are: searching a log for its beginning costs more from
+# then on, because the kernel remembers messages for a while after their text is gone.
 SETTLE = 600000
 WHOLE = {"kmsg_bytes": 1000000}
 
@@ -43,22 +43,23 @@ SETTINGS = (
 )
 
 COST_NOTES = """\
-A dump of a full log (ring of 128 KiB, {log} bytes of text) into a region of 1 MiB. "ours" and "stock" are what one dump
-costs, each divided by the floor of the text that it stores; "floor" is the one of ours, in {unit}. Stock has its default
-`kmsg_bytes` where the setting does not say "whole log": with that it makes several parts, of which all but the first are
-refused. Each figure is the least of {runs} runs."""
+A dump of a full log (ring of 128 KiB, {log} bytes of text) into a region of 1 MiB. "ours" and "stock" are what one
+dump costs, each divided by the floor of the text that it stores; "floor" is the one of ours, in {unit}. Stock has its
+default `kmsg_bytes` where the setting does not say "whole log": with that it makes several parts, of which all but
+the first are refused. Each figure is the least of {runs} runs."""
 
 SPREAD_NOTES = """\
 The runs of one boot differ by at most {spread:.2%}."""
 
 REGION_NOTES = """\
-The same dump into a record of 16 KiB, in an empty region and in one whose every slot holds a record (a copy of the first
-one), without other zones, so that slots have the same size everywhere. "relative" is the cost of ours, divided by its cost
-in the first row."""
+The same dump into a record of 16 KiB, in an empty region and in one whose every slot holds a record (a copy of the
+first one), without other zones, so that slots have the same size everywhere. "relative" is the cost of ours, divided
+by its cost in the first row."""
 
 SIZE_NOTES = """\
-Dump cost in millions of instructions against the size of the log (`log_buf_len=2M`), record of 64 KiB. The floor is the
-iterator copying what an uncompressed record holds. Stock and the floor walk the whole log to find where to start."""
+Dump cost in millions of instructions against the size of the log (`log_buf_len=2M`), record of 64 KiB. The floor is
+the iterator copying what an uncompressed record holds. Stock and the floor walk the whole log to find where to
+start."""
 
 
 def run(bench: Bench) -> list[Section]:
