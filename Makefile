@@ -10,7 +10,7 @@ endif
 BUILD_DIR ?= .
 
 # The sources of the modules, without generated ones.
-sources = find . -name '.?*' -prune -o -path ./target -prune -o -path ./qemu-test -prune -o \
+sources = find . -name '.?*' -prune -o -path ./target -prune -o -path ./qemu-test -prune -o -path ./bench -prune -o \
 	\( -name Kbuild -o -name '*.rs' -o -name '*.h' \) ! -name '*_generated.rs' -print
 rust_sources = find . -name '.?*' -prune -o -path ./target -prune -o -name '*.rs' ! -name '*_generated.rs' -print
 quiet = $(if $(V),,@)
@@ -37,6 +37,11 @@ demo: ## build everything in an environment of its own, crash a virtual machine,
 	@scripts/env
 	@$(enter) modules ramoopsctl
 	@scripts/enter scripts/demo
+
+bench: ## measure against the C modules, and write docs/bench.md; BENCH="dump kept" measures some of it only (root)
+	@scripts/env
+	@$(enter) modules ramoopsctl
+	@scripts/enter python3 bench/bench.py $(BENCH)
 
 test: ## all tests and checks, in the same environment (root)
 	@scripts/test
@@ -157,5 +162,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules ramoopsctl demo test test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
+.PHONY: modules ramoopsctl demo bench test test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
 	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-unsafe check-warnings clean clean-modules help

@@ -83,16 +83,16 @@ def build_initramfs(
         unfinished.rename(image)
 
 
-def build_test_module(directory: Path) -> Path:
-    """Builds modules/test_oops.c out of tree, and insists on no warnings."""
+def build_test_module(directory: Path, module: Path = HERE / "modules/test_oops.c") -> Path:
+    """Builds a module in C out of tree, and insists on no warnings."""
     source = directory / "modules"
-    shutil.copytree(HERE / "modules", source)
+    shutil.copytree(module.parent, source)
     # CC: the compiler that the kernel was built with.
     command = ["make", "-C", os.environ["KDIR"], f"M={source}", "CC=gcc-14", "modules"]
     build = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if build.returncode or "warning:" in build.stdout:
-        raise RuntimeError(f"the test module does not build cleanly:\n{build.stdout}")
-    return source / "test_oops.ko"
+        raise RuntimeError(f"{module.name} does not build cleanly:\n{build.stdout}")
+    return source / f"{module.stem}.ko"
 
 
 def _copy_program(root: Path, name: str | Path) -> None:

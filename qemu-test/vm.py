@@ -73,6 +73,7 @@ class VM:
         devices: Sequence[str] = (),
         kernel: Path | None = None,
         cpu: str = "max",
+        icount: bool = False,  # Guest time is the number of instructions, in nanoseconds. Emulation only.
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._console_file = directory / "console.log"
@@ -100,6 +101,7 @@ class VM:
             # QEMU must not outlive us, even if we are killed.
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *("qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", str(smp)),
+            *(("-icount", "shift=0") if icount else ()),
             *("-machine", "q35,memory-backend=ram", "-m", f"{ram // MIB}"),
             *("-object", f"memory-backend-file,id=ram,size={ram},mem-path=/proc/self/fd/{inherited[0]},share=on"),
             *("-no-user-config", "-nodefaults", "-display", "none"),

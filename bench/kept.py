@@ -1,0 +1,184 @@
+"""How much of a log comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common import Bench, COMPRESS, compressing, load, OURS, show, STOCK, TIMEOUT
+from report import Section
+from vm import insmod, MIB, REGION_START, VM
+
+LAST_WORDS = "bench: these are my last words"
+WHOLE = 1000000
+RECORDS = {0x1000: "4 KiB", 0x4000: "16 KiB", 0x10000: "64 KiB", 0x40000: "256 KiB"}
+REGIONS = {MIB // 16: "64 KiB", MIB: "1 MiB", 4 * MIB: "4 MiB"}
+OTHER_ZONES = 3 * 4096
+OUT = 4 * MIB  # Behind the region: what the guest leaves there, the host reads.
+
+NOTES = """\
+Whole lines of the log that come back after a dump, and their kilobytes: from ours through ramoopsctl, from stock through
+`/sys/fs/pstore` after it is loaded anew. The log has {lines} lines and {bytes} bytes. Where it says "whole log",
+`kmsg_bytes` is 1000000, and else the default of each module. A star: the newest line, written just before the dump, is not
+among them. To reach: no fewer lines than stock with the same compression, the newest line always, and the whole log
+where `kmsg_bytes` asks for it and the records have a tenth more room than that. {shortfall}"""
+
+SHORTFALL = """\
+Where ours keeps fewer lines than stock, they are at most {none} bytes fewer without compression, where the seal takes its
+place in the record, and {deflate} bytes fewer with it."""
+
+PANIC_NOTES = """\
+A real panic (sysrq-c) after a full ring of lines that do not compress, with records of 64 KiB in 1 MiB. Lines: how many of
+those before the panic come back after the reboot."""
+
+
+@dataclass(frozen=True)
+class Log:
+    name: str
+    order: str  # For the module of the bench.
+    cmdline: str = ""
+
+
+LOGS = (
+    Log("a full ring", "fill 200000 1"),
+    Log("a full ring that does not compress", "noise 200000 1"),
+    Log("log_buf_len=1M", "fill 263000 1", "log_buf_len=1M"),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    record: int
+    region: int
+    kmsg_bytes: int
+
+    def __str__(self) -> str:
+        name = f"{RECORDS[self.record]} in {REGIONS[self.region]}"
+        return f"{name}, whole log" if self.kmsg_bytes else name
+
+    def parameters(self) -> dict[str, int]:
+        return {"record_size": self.record, "mem_size": self.region, "kmsg_bytes": self.kmsg_bytes}
+
+    def holds(self, log: bytes) -> bool:
+        """The setting asks for the whole log, and gives room enough."""
+        return bool(self.kmsg_bytes) and self.region - OTHER_ZONES >= len(log) * 1.1
+
+
+SETTINGS = [
+    Setting(record, region, kmsg_bytes)
+    for region in REGIONS
+    for record in RECORDS
+    if record < region
+    for kmsg_bytes in (0, WHOLE)
+]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What came back of a log."""
+
+    lines: int
+    bytes: int
+    newest: bool
+    whole: bool
+
+    def __str__(self) -> str:
+        return f"{self.lines} / {self.bytes / 1000:.1f}{'' if self.newest else ' *'}"
+
+
+def run(bench: Bench) -> list[Section]:
+    logs: dict[Log, bytes] = {}
+    kept: dict[tuple[Log, Setting, str, str], Kept] = {}
+    panics = Section("Panics in a log that does not compress", PANIC_NOTES, ("module", "lines", "the panic"))
+    for compress in COMPRESS:
+        for cmdline in dict.fromkeys(log.cmdline for log in LOGS):
+            with guest(bench, compress, cmdline) as vm:
+                vm.ok(insmod("phram", phram=f"out,{REGION_START + OUT:#x},{OUT:#x}"))
+                for log in (log for log in LOGS if log.cmdline == cmdline):
+                    for setting in SETTINGS:
+                        bench.step(f"log kept, {compress}: {log.name}, {setting}")
+                        for module in (OURS, STOCK):
+                            logs[log], back = dump(vm, module, log, compress=compress, **setting.parameters())
+                            kept[log, setting, module, compress] = compare(logs[log], back)
+                if not cmdline:
+                    for module in (OURS, STOCK):
+                        bench.step(f"log kept, {compress}: a panic with {module}")
+                        panic(vm, module, compress, panics)
+    return [*(table(log, logs[log], kept) for log in LOGS), panics]
+
+
+def guest(bench: Bench, compress: str, cmdline: str):
+    return bench.guest(
+        "log kept", icount=False, region=2 * OUT, cmdline=f"{compressing(compress)} {cmdline}"
+    )
+
+
+def dump(vm: VM, module: str, log: Log, **parameters: object) -> tuple[bytes, bytes]:
+    """Writes a log and has it dumped. Returns it, and what came back."""
+    vm.write(bytes(4 * MIB))
+    load(vm, module, **parameters)
+    vm.ok("dmesg -c > /dev/null")
+    vm.ok(f"echo {log.order} > /proc/bench && echo {LAST_WORDS} > /dev/kmsg", TIMEOUT)
+    vm.ok(f"echo floor {OUT} 1 > /proc/bench")
+    text = output(vm, "cat /proc/bench_text")
+    vm.ok(f"echo dump 1 > /proc/bench && rmmod {module}")
+    return text, read_back(vm, module, **parameters)
+
+
+def read_back(vm: VM, module: str, **parameters: object) -> bytes:
+    """The text of the newest dump."""
+    if module == OURS:
+        return show(vm, int(parameters["mem_size"]))["records"][-1]["text"].encode()
+    load(vm, module, **parameters)
+    text = output(vm, "cat /sys/fs/pstore/dmesg-*")
+    vm.ok(f"rmmod {module}")
+    return text
+
+
+def output(vm: VM, command: str) -> bytes:
+    """What a command prints, by way of memory: the serial port is slow."""
+    size = int(vm.ok(f"{command} | tee /dev/mtd0 | wc -c"))
+    return vm.read(OUT, size)
+
+
+def compare(log: bytes, back: bytes) -> Kept:
+    lines = log.splitlines()
+    found = set(lines) & set(back.splitlines())
+    return Kept(len(found), sum(len(line) + 1 for line in found), lines[-1] in found, len(found) == len(set(lines)))
+
+
+def panic(vm: VM, module: str, compress: str, section: Section) -> None:
+    """Has the guest panic, and says what came back."""
+    parameters = {"mem_size": MIB, "record_size": 0x10000, "compress": compress}
+    vm.write(bytes(4 * MIB))
+    load(vm, module, **parameters)
+    vm.ok("echo noise 200000 1 > /proc/bench", TIMEOUT)
+    vm.ok(f"echo floor {OUT} 1 > /proc/bench")
+    text = output(vm, "cat /proc/bench_text")
+    vm.crash()
+    vm.ok(insmod("phram", phram=f"out,{REGION_START + OUT:#x},{OUT:#x}"))
+    back = read_back(vm, module, **parameters)
+    tells = b"Kernel panic - not syncing" in back
+    section.add(f"{module}, {compress}", compare(text, back).lines, "kept" if tells else "lost")
+    vm.ok("insmod bench.ko")
+
+
+def table(log: Log, text: bytes, kept: dict[tuple[Log, Setting, str, str], Kept]) -> Section:
+    columns = ("record", *(f"{module}, {compress}" for compress in COMPRESS for module in ("stock", "ours")))
+    section = Section(f"Log kept: {log.name}", "", columns)
+    shortfall = dict.fromkeys(COMPRESS, 0)
+    for setting in SETTINGS:
+        cells, met = [], True
+        for compress in COMPRESS:
+            stock, ours = (kept[log, setting, module, compress] for module in (STOCK, OURS))
+            fewer = max(0, stock.lines - ours.lines)
+            if fewer:
+                shortfall[compress] = max(shortfall[compress], stock.bytes - ours.bytes)
+            cells += [str(stock), f"{ours} ({fewer} fewer)" if fewer else str(ours)]
+            met = met and not fewer and ours.newest and (ours.whole or not setting.holds(text))
+        section.add(str(setting), *cells, target="whole" if setting.holds(text) else ">= stock", met=met)
+    section.notes = NOTES.format(
+        lines=len(text.splitlines()),
+        bytes=len(text),
+        shortfall=SHORTFALL.format(**shortfall) if any(shortfall.values()) else "",
+    )
+    return section
