@@ -19,11 +19,13 @@ pub mod linux {
     pub mod time;
     pub mod try_lock;
     pub mod utsname;
+    pub mod zlib;
 }
 #[path = "ringbuf/src/lib.rs"]
 pub mod ringbuf;
 #[cfg(test_hooks)]
 pub mod test_hooks;
+mod text;
 
 use core::sync::atomic::{
     AtomicU32,
@@ -67,6 +69,8 @@ use ringbuf::{
     Census,
     Diagnosis,
     DumpInfo,
+    Encoder,
+    Encoding,
     Geometry,
     GeometryError,
     Memory,
@@ -75,6 +79,7 @@ use ringbuf::{
     Slot,
     Store, //
 };
+use text::Buffers;
 
 module! {
     type: RustRamoops,
@@ -133,6 +138,10 @@ mod params {
         ecc: Int = Int::new(0), 0o400, 0, "int",
             "bytes of parity for each block of 128, which correct half as many wrong ones (default \
             0: none; 1 means 16; at most 127)";
+        /// Whether the text is compressed.
+        compress: Text = Text::unset(), 0o400, 0, "charp",
+            "deflate: compress text where a record holds more of it then; none (default): it is \
+            readable without inflating";
         /// What is a panic loop.
         loop_secs: Size = Size::new(600), 0o400, 0, "ulong",
             "a crash so many seconds after boot, or sooner, continues a panic loop, whose first \
@@ -144,7 +153,13 @@ mod params {
 struct Media {
     mapping: Mapping,
     /// With `ecc` only.
-    codec: Option<Codec>,
+    code: Option<Code>,
+}
+
+/// Parity is computed by an encoder of our own, in a fraction of the time.
+struct Code {
+    encoder: Encoder<Array<u64>>,
+    codec: Codec,
 }
 
 impl Memory for Media {
@@ -171,13 +186,13 @@ impl Memory for Media {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        if let Some(codec) = &self.codec {
-            codec.encode(block, parity);
+        if let Some(code) = &self.code {
+            code.encoder.encode(block, parity);
         }
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        self.codec.as_ref()?.decode(block, parity)
+        self.code.as_ref()?.codec.decode(block, parity)
     }
 }
 
@@ -192,12 +207,15 @@ struct Ramoops {
     census: Census,
     /// What has happened since.
     counters: Counters,
-    /// Where the text of a record is put together when the kernel panics. No other dump ever holds
-    /// it, so that a CPU stopped in the middle of one does not matter.
-    panic_buffer: TryLock<Array<u8>>,
-    /// The same for all other dumps.
-    buffer: TryLock<Array<u8>>,
+    /// For when the kernel panics. No other dump ever holds them, so that a CPU stopped in the middle
+    /// of one does not matter.
+    panic_buffers: TryLock<Buffers>,
+    /// For all other dumps.
+    buffers: TryLock<Buffers>,
 }
+
+/// A dump in progress.
+type Dump<'a> = ringbuf::Dump<'a, Media, Array<Slot>>;
 
 /// What has happened since the module was loaded.
 #[derive(Default)]
@@ -218,12 +236,12 @@ fn count(counter: &AtomicU32) -> u32 {
 }
 
 impl Ramoops {
-    /// Takes a buffer, or none at all: there is no waiting here.
-    fn take_buffer(&self, panic: bool) -> Option<Guard<'_, Array<u8>>> {
+    /// Takes buffers, or none at all: there is no waiting here.
+    fn take_buffers(&self, panic: bool) -> Option<Guard<'_, Buffers>> {
         panic
-            .then(|| self.panic_buffer.try_lock())
+            .then(|| self.panic_buffers.try_lock())
             .flatten()
-            .or_else(|| self.buffer.try_lock())
+            .or_else(|| self.buffers.try_lock())
     }
 }
 
@@ -232,8 +250,8 @@ impl kmsg_dump::Dumper for Ramoops {
         let reason = detail.reason();
         let panic = reason == Reason::PANIC;
         let number = count(&self.counters.dumps);
-        // Without a buffer another dump is under way on another CPU, or this one interrupts it.
-        let Some(mut buffer) = self.take_buffer(panic) else {
+        // Without buffers another dump is under way on another CPU, or this one interrupts it.
+        let Some(mut buffers) = self.take_buffers(panic) else {
             count(&self.counters.dropped_busy);
             return;
         };
@@ -253,15 +271,13 @@ impl kmsg_dump::Dumper for Ramoops {
         let mut stored = 0u64;
         // Every turn stores a record or ends, and a dump has no more parts than there are slots.
         loop {
-            let room = dump.room().min(buffer.len());
-            let Some(room) = buffer.get_mut(..room) else {
+            let Some(part) = buffers.next_part(&dump, log) else {
                 return;
             };
-            // A crash leaves a record even if the log is empty.
-            let text = log.older(room, |_, _| ()).unwrap_or_default();
-            stored = stored.saturating_add(text.len() as u64);
+            log = part.rest;
+            stored = stored.saturating_add(part.text_len as u64);
             let last = log.is_done() || stored >= self.kmsg_bytes;
-            if dump.append(text, last).is_err() {
+            if dump.append_as(part.encoding, part.bytes, last).is_err() {
                 count(&self.counters.dropped_no_slot);
                 return;
             }
@@ -324,6 +340,8 @@ impl kernel::InPlaceModule for RustRamoops {
 
 /// Checks the parameters, maps the region and reads it. Fails with one line that says why.
 fn open() -> Result<(Ramoops, Reason)> {
+    #[cfg(test_hooks)]
+    test_hooks::on_load()?;
     let max_reason = max_reason()?;
     let mem_type = MemType::from_number(params::mem_type.value()).ok_or_else(|| {
         pr_err!(
@@ -335,7 +353,8 @@ fn open() -> Result<(Ramoops, Reason)> {
     let region = find_region()?;
     let geometry = geometry(region.len())?;
     let start = region.start();
-    let codec = codec(&geometry)?;
+    let encoding = encoding()?;
+    let code = code(&geometry)?;
     let mapping = region
         .claim_and_map(c"rust_ramoops", mem_type)
         .inspect_err(|refusal| {
@@ -353,17 +372,16 @@ fn open() -> Result<(Ramoops, Reason)> {
             .value()
             .saturating_mul(NSEC_PER_SEC as u64),
     };
-    let media = Media { mapping, codec };
+    let media = Media { mapping, code };
     let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
-    let capacity = geometry.payload_capacity();
     let ramoops = Ramoops {
         store,
         kmsg_bytes: params::kmsg_bytes.value(),
         boot_id: random::bytes(),
         census,
         counters: Counters::default(),
-        panic_buffer: TryLock::new(Array::new(capacity)?),
-        buffer: TryLock::new(Array::new(capacity)?),
+        panic_buffers: TryLock::new(Buffers::new(&geometry, encoding)?),
+        buffers: TryLock::new(Buffers::new(&geometry, encoding)?),
     };
     publish(
         start,
@@ -513,18 +531,34 @@ fn geometry(mem_size: usize) -> Result<Geometry> {
     Ok(geometry)
 }
 
+/// How the text of a record is stored.
+fn encoding() -> Result<Encoding> {
+    match params::compress.value() {
+        None => Ok(Encoding::Plain),
+        Some(name) if name == c"none" => Ok(Encoding::Plain),
+        Some(name) if name == c"deflate" => Ok(Encoding::Deflate),
+        Some(name) => {
+            pr_err!("compress={}: must be none or deflate\n", name);
+            Err(EINVAL)
+        }
+    }
+}
+
 /// The code for the parity that the parameters ask for.
-fn codec(geometry: &Geometry) -> Result<Option<Codec>> {
-    let parity_len = geometry.params().ecc_size;
+fn code(geometry: &Geometry) -> Result<Option<Code>> {
+    let parity_len = geometry.ecc_size();
     if parity_len == 0 {
         return Ok(None);
     }
-    Codec::new(parity_len).map(Some).inspect_err(|_| {
+    let codec = Codec::new(parity_len).inspect_err(|_| {
         pr_err!(
             "ecc={}: needs the module reed_solomon; modprobe it first\n",
             parity_len
         );
-    })
+    })?;
+    let table = Array::new(Encoder::<Array<u64>>::table_len(parity_len))?;
+    let encoder = Encoder::new(parity_len, table).ok_or(EINVAL)?;
+    Ok(Some(Code { encoder, codec }))
 }
 
 /// Shows the values in effect in `/sys/module/rust_ramoops/parameters/`.
@@ -539,6 +573,7 @@ fn publish(start: u64, geometry: &Geometry, max_reason: Reason, memory: &Mapping
     params::pmsg_size.set_effective(effective.pmsg_size as u64);
     params::max_reason.set_effective(max_reason.number() as i32);
     params::ecc.set_effective(effective.ecc_size as i32);
+    params::compress.set_default(b"none");
 }
 
 /// What was found in the region, in words.

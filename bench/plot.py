@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 170, 40, 50  # Margins; the names of the lines stand in the right one.
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; the dashes do so in print.
-STYLES = (("#888888", "2 3"), ("#0072b2", ""), ("#e69f00", ""), ("#56b4e9", "7 3"), ("#d55e00", "7 3"))
+STYLES = (("#0072b2", ""), ("#e69f00", ""), ("#56b4e9", "7 3"), ("#d55e00", "7 3"), ("#888888", "2 3"))
 
 STYLE = """
 text { font: 12px sans-serif; fill: #24292f }

@@ -6,3 +6,4 @@
 #include <linux/mtd/mtd.h>
 #include <linux/rslib.h>
 #include <linux/utsname.h>
+#include <linux/zutil.h>

@@ -70,8 +70,9 @@ impl Detail {
 
 /// Walks the kernel log from the newest message to the oldest.
 ///
-/// The log starts where `dmesg -c` has last cleared it. A copy remembers a place in the log.
-#[derive(Clone, Copy, Debug)]
+/// The log starts where `dmesg -c` has last cleared it. A copy remembers a place in the log;
+/// the default is its beginning, where nothing is left to walk.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LogIter {
     /// The oldest message.
     oldest: u64,

@@ -149,14 +149,13 @@ impl Text {
         Self(SetOnce::new())
     }
 
-    /// The string, if one was given.
-    pub fn value(&self) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(self.0.as_ref()?).ok()
+    /// Sets the string that sysfs shows if none was given.
+    pub fn set_default(&self, default: &[u8]) {
+        // If one was given, it stays.
+        let _ = self.populate(default);
     }
-}
 
-impl Param for Text {
-    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+    fn populate(&self, arg: &[u8]) -> Result {
         let mut text = [0; Self::SIZE];
         if arg.len() >= text.len() {
             return Err(E2BIG);
@@ -165,6 +164,17 @@ impl Param for Text {
             *to = *from;
         }
         self.0.populate(text).then_some(()).ok_or(EEXIST)
+    }
+
+    /// The string, if one was given.
+    pub fn value(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(self.0.as_ref()?).ok()
+    }
+}
+
+impl Param for Text {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+        self.populate(arg)
     }
 
     fn show(&self, f: &mut dyn Write) -> fmt::Result {

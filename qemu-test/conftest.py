@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from accel import choose_accel
-from initramfs import build_initramfs, build_test_module, our_modules
+from initramfs import build_initramfs, build_test_module, our_modules, PROJECT
 from records import build_reader, Reader
 from vm import REGION_SIZE, VM
 
@@ -42,6 +43,20 @@ def initramfs(run_directory: Path) -> Path:
     with locked(run_directory, "initramfs.cpio") as image:
         if not image.exists():
             build_initramfs(image, [*our_modules(), build_test_module(run_directory)])
+    return image
+
+
+@pytest.fixture(scope="session")
+def hooked_initramfs(run_directory: Path) -> Path:
+    """The same with modules that were built with test hooks."""
+    with locked(run_directory, "hooks") as directory:
+        image = directory.with_suffix(".cpio")
+        if not image.exists():
+            build = directory.with_suffix(".build")
+            command = ["make", "modules", f"BUILD_DIR={build}", "TEST_HOOKS=1"]
+            subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
+            modules = [build / "rust_ramoops.ko", build / "rust_phram.ko", build_test_module(build)]
+            build_initramfs(image, modules)
     return image
 
 

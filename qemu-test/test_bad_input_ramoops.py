@@ -45,6 +45,7 @@ CASES = {
     f"{PLACE} ecc=-1": "ecc=-1: must be 0 to 127",
     f"{PLACE} record_size=512 ecc=127": "ecc=127: does not fit in record_size=512",
     f"{PLACE} mem_type=7": "mem_type=7",
+    f"{PLACE} compress=lz4": "compress=lz4: must be none or deflate",
     f"{PLACE} max_reason=9": "max_reason=9",
     f"{PLACE} max_reason=-2": "max_reason=-2",
     "mem_name=unknown": "mem_name=unknown: no reserve_mem",

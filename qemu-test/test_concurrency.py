@@ -1,13 +1,11 @@
 """Dumps at the same time, and dumps that never end: what the modules do then is stopped in the middle by test hooks."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from initramfs import build_initramfs, build_test_module, PROJECT
 from records import OOPS, PANIC, Reader, Record
 from vm import VM
 
@@ -19,17 +17,10 @@ WRITES = 7  # Into the region, for one record: see FORMAT.md.
 
 
 @pytest.fixture(scope="module")
-def shared_vm(accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+def shared_vm(hooked_initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
     """A guest with two CPUs, and modules that can be stopped in the middle of a dump."""
-    directory = tmp_path_factory.mktemp("hooks")
-    build = directory / "build"
-    subprocess.run(
-        ["make", "modules", f"BUILD_DIR={build}", "TEST_HOOKS=1"], cwd=PROJECT, check=True, capture_output=True
-    )
-    image = directory / "initramfs.cpio"
-    modules = [build / "rust_ramoops.ko", build / "rust_phram.ko", build_test_module(directory)]
-    build_initramfs(image, modules)
-    with VM(image, directory / "guest", accel=accel, smp=2, cmdline="unknown_nmi_panic") as vm:
+    directory = tmp_path_factory.mktemp("guest")
+    with VM(hooked_initramfs, directory, accel=accel, smp=2, cmdline="unknown_nmi_panic") as vm:
         yield vm
 
 

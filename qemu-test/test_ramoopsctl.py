@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ctl import list_records, run, show
 from initramfs import build_initramfs, build_test_module, HERE, our_modules, PROGRAMS, reader
 from records import Reader
 from vm import insmod, REGION_SIZE, REGION_START, VM
@@ -40,26 +41,6 @@ def start(ctl_initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFact
 def shared_vm(start: Callable[..., VM]) -> Iterator[VM]:
     with start(cmdline="pstore.compress=none") as vm:
         yield vm
-
-
-def run(image: bytes, *arguments: str, status: int = 0, file: str = "-") -> bytes:
-    """Runs ramoopsctl on the host; the image is its standard input unless a file is named."""
-    command = [reader(), "--file", file, *arguments]
-    result = subprocess.run(command, input=image, capture_output=True, timeout=60)
-    if result.returncode != status:
-        kept = Path("test-logs/ramoopsctl.img")
-        kept.write_bytes(image)
-        pytest.fail(f"{command}: {result.returncode}, not {status}; the image is {kept}\n{result}")
-    return result.stdout
-
-
-def list_records(vm: VM) -> list[dict]:
-    """The records of the region, as the host sees them."""
-    return json.loads(run(vm.read(), "list", "--json"))["records"]
-
-
-def show(vm: VM, record: str, *arguments: str) -> str:
-    return run(vm.read(), "show", record, *arguments).decode()
 
 
 def test_our_records_on_the_host_and_in_the_guest(vm: VM, records: Reader) -> None:

@@ -262,59 +262,58 @@ impl Region<'_> {
             let Some(content) = classify(&image, geometry, slot) else {
                 continue;
             };
-            let part = |number, seq, extent, compressed| Part {
+            let part = |number, seq, extent: Option<Extent>| Part {
                 number,
                 slot,
                 offset: slot * geometry.stride(),
                 seq,
                 corrected: content.corrected,
                 bad_blocks: content.bad_blocks,
-                compressed,
+                compressed: extent.is_some_and(|extent| {
+                    let mut start = [0; STAMP_MAX];
+                    let len = read_text(&image, geometry, slot, extent, 0, &mut start);
+                    Stamp::parse(&start[..len]).is_some_and(|stamp| stamp.compressed)
+                }),
                 source: Source::Slot(extent),
             };
             let left = || salvage_extent(&image, geometry, slot, &content.kind);
             match content.kind {
                 Kind::Sealed(seal) => {
-                    let part = part(seal.part, Some(seal.seq), content.kind.extent(), false);
+                    let part = part(seal.part, Some(seal.seq), content.kind.extent());
                     sealed.push((seal, State::Complete, part));
                 }
                 Kind::Damaged(seal) => {
-                    let part = part(seal.part, Some(seal.seq), left(), false);
+                    let part = part(seal.part, Some(seal.seq), left());
                     sealed.push((seal, State::Damaged, part));
                 }
                 Kind::Cleared(Some(seal)) if deleted => {
-                    let part = part(seal.part, Some(seal.seq), left(), false);
+                    let part = part(seal.part, Some(seal.seq), left());
                     sealed.push((seal, State::Deleted, part));
                 }
                 Kind::Foreign(record) => foreign.push(self.foreign(
                     geometry,
                     State::Foreign,
                     Some(record.stamp),
-                    part(1, None, Some(record.extent), record.stamp.compressed),
+                    part(1, None, Some(record.extent)),
                 )),
                 Kind::Newer { text, .. } => foreign.push(self.foreign(
                     geometry,
                     State::Newer,
                     text.map(|text| text.stamp),
-                    part(1, None, text.map(|text| text.extent), false),
+                    part(1, None, text.map(|text| text.extent)),
                 )),
                 Kind::Salvaged { extent, stamp } => foreign.push(self.foreign(
                     geometry,
                     State::Salvaged,
                     Some(stamp),
-                    part(1, None, Some(extent), false),
+                    part(1, None, Some(extent)),
                 )),
                 Kind::Torn => {
-                    undated.push(self.foreign(
-                        geometry,
-                        State::Torn,
-                        None,
-                        part(1, None, left(), false),
-                    ));
+                    undated.push(self.foreign(geometry, State::Torn, None, part(1, None, left())));
                 }
                 Kind::Cleared(None) | Kind::Empty if deleted => {
                     if let Some(extent) = left() {
-                        let part = part(1, None, Some(extent), false);
+                        let part = part(1, None, Some(extent));
                         undated.push(self.foreign(geometry, State::Deleted, None, part));
                     }
                 }
@@ -482,9 +481,7 @@ impl Region<'_> {
         }
         let (_, packed) = split_stamp(&bytes);
         let stamp_len = bytes.len() - packed.len();
-        // What mainline allows for.
-        let limit = 3 * geometry.data_capacity();
-        let (text, problem) = inflate(packed, limit);
+        let (text, problem) = inflate(packed, geometry.inflated_max());
         let problem = problem.map(|problem| format!("slot {}: {problem}", part.slot));
         ([&bytes[..stamp_len], &text].concat(), problem)
     }

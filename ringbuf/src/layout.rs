@@ -87,11 +87,12 @@ pub const STAMP_MAX: usize = 64;
 
 /// Copies as much of `src` as fits into `dst` at `offset`.
 ///
-/// `copy_from_slice` would panic if lengths differed.
+/// The lengths being the same, the compiler knows that `copy_from_slice` does not panic.
 pub(super) fn put(dst: &mut [u8], offset: usize, src: &[u8]) {
     if let Some(dst) = dst.get_mut(offset..) {
-        for (d, s) in dst.iter_mut().zip(src) {
-            *d = *s;
+        let len = dst.len().min(src.len());
+        if let (Some(dst), Some(src)) = (dst.get_mut(..len), src.get(..len)) {
+            dst.copy_from_slice(src);
         }
     }
 }
@@ -327,6 +328,12 @@ impl Geometry {
     /// Returns the length of the longest record: the data area without the seal.
     pub fn payload_capacity(&self) -> usize {
         self.data_capacity().saturating_sub(SEAL_LEN)
+    }
+
+    /// Returns the length of the longest title and text that may be compressed into a record:
+    /// mainline's reader inflates no more.
+    pub fn inflated_max(&self) -> usize {
+        self.data_capacity().saturating_mul(3)
     }
 
     /// Returns where dmesg zone `slot` begins.
@@ -599,8 +606,17 @@ pub(super) fn pad<const N: usize>(bytes: &[u8]) -> [u8; N] {
     get(bytes, 0)
 }
 
-/// The lines in front of the text of a record: mainline's stamp, and the line that pstore puts
-/// in front of the text of a dump.
+/// How the text of a record is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Stamp, title and text.
+    Plain,
+    /// The stamp, then title and text as one raw deflate stream.
+    Deflate,
+}
+
+/// The lines in front of the text of a record: mainline's stamp, and the title, a line that pstore
+/// puts in front of the text of a dump.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefix {
     bytes: [u8; PREFIX_MAX],
@@ -608,31 +624,50 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Makes the lines for one part of a dump.
-    pub fn new(info: &DumpInfo<'_>, part: u32) -> Self {
-        let mut prefix = Self {
-            bytes: [0; PREFIX_MAX],
-            len: 0,
-        };
+    const EMPTY: Self = Self {
+        bytes: [0; PREFIX_MAX],
+        len: 0,
+    };
+
+    /// Makes what one part of a dump begins with: stamp and title, or the stamp if the rest is
+    /// compressed.
+    pub fn new(info: &DumpInfo<'_>, part: u32, encoding: Encoding) -> Self {
+        let mut prefix = Self::EMPTY;
         let micros = info.realtime_ns / 1000;
         prefix.push(b"====");
         prefix.push_decimal(micros / 1_000_000, 1);
         prefix.push(b".");
         prefix.push_decimal(micros % 1_000_000, 6);
-        prefix.push(b"-D\n");
-        let name = info.reason_name;
-        prefix.push(name.get(..REASON_NAME_MAX).unwrap_or(name));
-        prefix.push(b"#");
-        prefix.push_decimal(info.count.into(), 1);
-        prefix.push(b" Part");
-        prefix.push_decimal(part.into(), 1);
-        prefix.push(b"\n");
+        match encoding {
+            Encoding::Plain => {
+                prefix.push(b"-D\n");
+                prefix.push_title(info, part);
+            }
+            Encoding::Deflate => prefix.push(b"-C\n"),
+        }
+        prefix
+    }
+
+    /// Makes the title of one part of a dump.
+    pub fn title(info: &DumpInfo<'_>, part: u32) -> Self {
+        let mut prefix = Self::EMPTY;
+        prefix.push_title(info, part);
         prefix
     }
 
     /// Returns the lines.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    fn push_title(&mut self, info: &DumpInfo<'_>, part: u32) {
+        let name = info.reason_name;
+        self.push(name.get(..REASON_NAME_MAX).unwrap_or(name));
+        self.push(b"#");
+        self.push_decimal(info.count.into(), 1);
+        self.push(b" Part");
+        self.push_decimal(part.into(), 1);
+        self.push(b"\n");
     }
 
     /// Appends `bytes`. They fit, see [`PREFIX_MAX`]; if not, they would be cut.

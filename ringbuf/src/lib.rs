@@ -10,6 +10,8 @@
 //! - [`layout`] is the one home of the layout on media.
 //! - [`read`] tells what a slot holds. It takes every byte of the region as hostile input.
 //! - [`clear`] deletes a record.
+//! - [`ecc`] computes parity.
+//! - [`fit`] chooses how much text to compress into a record.
 //! - [`store`] chooses slots and writes records. It runs while the kernel panics: it takes no
 //!   lock, allocates nothing, cannot panic, and reads nothing from the region.
 //!
@@ -31,13 +33,18 @@
 )]
 
 pub mod clear;
+pub mod ecc;
+pub mod fit;
 pub mod layout;
 pub mod read;
 pub mod store;
 
 pub use self::{
     clear::clear,
+    ecc::Encoder,
+    fit::fit,
     layout::{
+        Encoding,
         Geometry,
         GeometryError,
         Params,

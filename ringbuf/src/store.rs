@@ -18,6 +18,7 @@ use core::{
 use super::{
     layout::{
         self,
+        Encoding,
         Geometry,
         Header,
         Params,
@@ -812,17 +813,37 @@ pub struct Dump<'a, M, T> {
 }
 
 impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
-    /// Returns how many bytes of text fit in the next part.
+    /// Returns how many bytes of plain text fit in the next part.
     pub fn room(&self) -> usize {
-        let prefix = Prefix::new(self.info, self.part);
+        self.room_as(Encoding::Plain)
+    }
+
+    /// Returns how many bytes fit in the next part in that encoding.
+    pub fn room_as(&self, encoding: Encoding) -> usize {
+        let prefix = Prefix::new(self.info, self.part, encoding);
         let capacity = self.store.geometry.payload_capacity();
         capacity.saturating_sub(prefix.as_bytes().len())
+    }
+
+    /// Returns the title of the next part, which is to be compressed together with its text.
+    pub fn title(&self) -> Prefix {
+        Prefix::title(self.info, self.part)
     }
 
     /// Stores the next part, and returns its slot. `last` says that no further part follows.
     ///
     /// After an error the next call stores the same part number.
     pub fn append(&mut self, text: &[u8], last: bool) -> Result<usize, Dropped> {
+        self.append_as(Encoding::Plain, text, last)
+    }
+
+    /// The same, with `text` in that encoding.
+    pub fn append_as(
+        &mut self,
+        encoding: Encoding,
+        text: &[u8],
+        last: bool,
+    ) -> Result<usize, Dropped> {
         let store = self.store;
         let info = self.info;
         let part = self.part;
@@ -830,7 +851,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             return Err(Dropped::NoMoreParts);
         }
 
-        let prefix = Prefix::new(info, part);
+        let prefix = Prefix::new(info, part, encoding);
         let prefix = prefix.as_bytes();
         let size = prefix
             .len()

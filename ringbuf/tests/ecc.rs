@@ -20,6 +20,7 @@ use ringbuf::{
     classify,
     layout::Header,
     Content,
+    Encoder,
     Geometry,
     Kind,
     Params, //
@@ -48,6 +49,34 @@ impl Lcg {
 fn hex(bytes: &[u8]) -> String {
     let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     hex.concat()
+}
+
+/// As `qemu-test/test_ecc.py` does with the kernel's own code.
+#[test]
+fn encoder_computes_what_the_kernels_code_does() {
+    let mut random = Lcg(1);
+    for ecc_size in 1..=127 {
+        let table = vec![0; Encoder::<Vec<u64>>::table_len(ecc_size)];
+        let encoder = Encoder::new(ecc_size, table).unwrap();
+        for len in 1..=128 {
+            let block: Vec<u8> = (0..len).map(|_| random.byte()).collect();
+            let mut expected = vec![0; ecc_size];
+            rslib::encode(&block, &mut expected);
+            let mut parity = vec![0; ecc_size];
+            encoder.encode(&block, &mut parity);
+            assert_eq!(
+                parity, expected,
+                "{ecc_size} bytes of parity, block of {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn encoder_refuses_what_is_no_code() {
+    for (ecc_size, table_len) in [(0, 256), (128, 256 * 16), (16, 256), (8, 512)] {
+        assert!(Encoder::new(ecc_size, vec![0; table_len]).is_none());
+    }
 }
 
 /// The values come from `lib/reed_solomon/encode_rs.c` and `decode_rs.c` of Linux 7.3, compiled for

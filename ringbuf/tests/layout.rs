@@ -18,6 +18,7 @@ use ringbuf::{
         PREFIX_MAX, //
     },
     DumpInfo,
+    Encoding,
     Geometry,
     GeometryError,
     Params,
@@ -374,9 +375,13 @@ fn header_bytes() {
 #[test]
 fn prefix_golden() {
     let prefix = |info: &DumpInfo<'_>, part| {
-        String::from_utf8(Prefix::new(info, part).as_bytes().to_vec()).unwrap()
+        String::from_utf8(Prefix::new(info, part, Encoding::Plain).as_bytes().to_vec()).unwrap()
     };
     assert_eq!(prefix(&INFO, 1), "====1700000000.123456-D\nPanic#1 Part1\n");
+    // What is compressed has its title inside.
+    let stamp = Prefix::new(&INFO, 1, Encoding::Deflate);
+    assert_eq!(stamp.as_bytes(), b"====1700000000.123456-C\n");
+    assert_eq!(Prefix::title(&INFO, 1).as_bytes(), b"Panic#1 Part1\n");
     let early = DumpInfo {
         realtime_ns: 7_000_042_999,
         reason_name: b"Oops",
