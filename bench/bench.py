@@ -65,7 +65,7 @@ def write_report(path: Path, bench: Bench, sections: list[Section]) -> None:
         [
             "# Benchmarks",
             "",
-            f"This page is written by `make bench`. {targets(sections)}",
+            f"`make bench` has written this page in {bench.seconds() / 60:.0f} minutes. {targets(sections)}",
             "",
             INTRODUCTION,
             f"| | |\n| --- | --- |\n{facts}",
