@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures our modules against the kernel's own, in QEMU. `make bench` runs this; see docs/bench.md for what it found."""
+"""Measures our modules against the kernel's own, in QEMU. `make bench` runs this; docs/bench.md is what it found."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from vm import GuestError, kernel_release  # noqa: E402
 SECTIONS = ("dump", "kept", "mtd", "load", "reader")
 
 INTRODUCTION = """\
-Our modules against the C modules of the same kernel, on the same region and the same log. Most figures are **instruction
-counts**: the guest runs with QEMU's `-icount`, where its clock counts instructions, so that a busy machine gives the same
-figures as an idle one. They tell how much work the code does. They cannot tell what caches, branches and memory cost on
-real hardware; above all, that writing to uncached or write-combined memory is slow does not show. The section on wall
-time is measured without `-icount`. All is given as ratios, because the units of an emulated machine say little.
+Our modules against the C modules of the same kernel, on the same region and the same log. Most figures are
+**instruction counts**: the guest runs with QEMU's `-icount`, where its clock counts instructions, so that a busy
+machine gives the same figures as an idle one. They tell how much work the code does. They cannot tell what caches,
+branches and memory cost on real hardware; above all, that writing to uncached or write-combined memory is slow does
+not show. The section on wall time is measured without `-icount`. All is given as ratios, because the units of an
+emulated machine say little.
 
-The **floor** is the kernel's own `kmsg_dump_get_buffer` copying the same text into RAM, measured in the same boot: what
-it costs to get at the text at all, for a module that uses that function. One that finds its text otherwise can be below it.
+The **floor** is the kernel's own `kmsg_dump_get_buffer` copying the same text into RAM, measured in the same boot:
+what it costs to get at the text at all, for a module that uses that function. One that finds its text otherwise can
+be below it.
 """
 
 
@@ -63,7 +65,7 @@ def write_report(path: Path, bench: Bench, sections: list[Section]) -> None:
         [
             "# Benchmarks",
             "",
-            f"This page is written by `make bench`. {targets(sections)}",
+            f"`make bench` has written this page in {bench.seconds() / 60:.0f} minutes. {targets(sections)}",
             "",
             INTRODUCTION,
             f"| | |\n| --- | --- |\n{facts}",
@@ -78,8 +80,9 @@ def write_report(path: Path, bench: Bench, sections: list[Section]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"what to measure: {', '.join(SECTIONS)} (default: all)")
-    parser.add_argument("--output", type=Path, help="where the report goes (default: docs/bench.md, if all is measured)")
+    known = ", ".join(SECTIONS)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"what to measure: {known} (default: all)")
+    parser.add_argument("--output", type=Path, help="where the report goes (default: docs/bench.md, for all sections)")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
@@ -95,8 +98,11 @@ def main() -> int:
             for name in names:
                 sections += import_module(name).run(bench)
         except (GuestError, FileNotFoundError, AssertionError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"\nerror: {error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("\nInterrupted: the guest is gone too.")
+            return 130
         print()
         for section in sections:
             print(section.terminal())

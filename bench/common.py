@@ -97,7 +97,7 @@ def load(vm: VM, module: str, *, compress: str = "none", kmsg_bytes: int = 0, **
         vm.ok(f"mount -o remount,kmsg_bytes={kmsg_bytes or STOCK_KMSG_BYTES} /sys/fs/pstore")
     else:
         values |= {"compress": compress, "kmsg_bytes": kmsg_bytes}
-    vm.ok(insmod(module, **values))
+    vm.ok(insmod(module, **values), TIMEOUT)
 
 
 def compressing(compress: str) -> str:
@@ -111,4 +111,4 @@ def show(vm: VM, size: int = MIB) -> dict:
         image.write(vm.read(0, size))
         image.flush()
         command = [reader(), "--file", image.name, "show", "latest", "--json"]
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout)

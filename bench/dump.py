@@ -14,8 +14,8 @@ WALL_RUNS = 9  # A busy machine disturbs some of them.
 SEED = 1
 KIB = 1 << 10
 RING = 200000  # More text than the ring holds.
-# More messages than the ring has room for, however short they are: searching a log for its beginning costs more from then
-# on, because the kernel remembers messages for a while after their text is gone.
+# More messages than the ring has room for, however short they are: searching a log for its beginning costs more from
+# then on, because the kernel remembers messages for a while after their text is gone.
 SETTLE = 600000
 WHOLE = {"kmsg_bytes": 1000000}
 
@@ -43,22 +43,23 @@ SETTINGS = (
 )
 
 COST_NOTES = """\
-A dump of a full log (ring of 128 KiB, {log} bytes of text) into a region of 1 MiB. "ours" and "stock" are what one dump
-costs, each divided by the floor of the text that it stores; "floor" is the one of ours, in {unit}. Stock has its default
-`kmsg_bytes` where the setting does not say "whole log": with that it makes several parts, of which all but the first are
-refused. Each figure is the least of {runs} runs."""
+A dump of a full log (ring of 128 KiB, {log} bytes of text) into a region of 1 MiB. "ours" and "stock" are what one
+dump costs, each divided by the floor of the text that it stores; "floor" is the one of ours, in {unit}. Stock has its
+default `kmsg_bytes` where the setting does not say "whole log": with that it makes several parts, of which all but
+the first are refused. Each figure is the least of {runs} runs."""
 
 SPREAD_NOTES = """\
 The runs of one boot differ by at most {spread:.2%}."""
 
 REGION_NOTES = """\
-The same dump into a record of 16 KiB, in an empty region and in one whose every slot holds a record (a copy of the first
-one), without other zones, so that slots have the same size everywhere. "relative" is the cost of ours, divided by its cost
-in the first row."""
+The same dump into a record of 16 KiB, in an empty region and in one whose every slot holds a record (a copy of the
+first one), without other zones, so that slots have the same size everywhere. "relative" is the cost of ours, divided
+by its cost in the first row."""
 
 SIZE_NOTES = """\
-Dump cost in millions of instructions against the size of the log (`log_buf_len=2M`), record of 64 KiB. The floor is the
-iterator copying what an uncompressed record holds. Stock and the floor walk the whole log to find where to start."""
+Dump cost in millions of instructions against the size of the log (`log_buf_len=2M`), record of 64 KiB. The floor is
+the iterator copying what an uncompressed record holds. Stock and the floor walk the whole log to find where to
+start. Bytes of the largest log that are stored: {bytes}."""
 
 
 def run(bench: Bench) -> list[Section]:
@@ -169,7 +170,8 @@ def fill_slots(vm: VM, size: int) -> None:
 def size_table(bench: Bench) -> Section:
     """Dump cost against log size, with the plot."""
     columns = ("log", *(f"{who}, {compress}" for compress in COMPRESS for who in ("ours", "stock")), "floor")
-    section = Section("Dump cost and the size of the log", SIZE_NOTES, columns)
+    section = Section("Dump cost and the size of the log", "", columns)
+    stored: dict[str, int] = {}
     sizes = [KIB << shift for shift in range(4, 11)]
     costs: dict[tuple[int, str], float] = {}
     for compress in COMPRESS:
@@ -177,14 +179,18 @@ def size_table(bench: Bench) -> Section:
             for size in sizes:
                 bench.step(f"log size: {size // KIB} KiB, {compress}")
                 for module, who in ((OURS, "ours"), (STOCK, "stock")):
+                    name = f"{who}, {compress}"
+                    vm.write(bytes(MIB))
                     load(vm, module, record_size=0x10000, compress=compress)
                     vm.ok("dmesg -c > /dev/null", TIMEOUT)
                     vm.ok(f"echo fill {size} {SEED} > /proc/bench", TIMEOUT)
-                    costs[size, f"{who}, {compress}"] = measure(vm, f"dump {RUNS}").least / 1e6
+                    costs[size, name] = measure(vm, f"dump {RUNS}").least / 1e6
                     vm.ok(f"rmmod {module}")
+                    stored[name] = show(vm)["records"][-1]["bytes"]
                 costs[size, "floor"] = measure(vm, f"floor {0x10000} {RUNS}").least / 1e6
     for size in sizes:
         section.add(f"{size // KIB} KiB", *(f"{costs[size, name]:.2f}" for name in columns[1:]))
+    section.notes = SIZE_NOTES.format(bytes="; ".join(f"{name}: {text}" for name, text in stored.items()))
     section.plot = plot(
         "Dump cost against log size, record of 64 KiB",
         "log, KiB",

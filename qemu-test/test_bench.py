@@ -1,4 +1,4 @@
-"""What docs/bench.md says of the cost of a dump still holds. Instructions are counted, so a busy machine does not matter."""
+"""What docs/bench.md says of the cost of a dump still holds. It counts instructions, so a busy machine is no matter."""
 
 import sys
 from pathlib import Path
