@@ -66,6 +66,7 @@ use linux::{
     utsname, //
 };
 use ringbuf::{
+    layout::ECC_MAX,
     Census,
     Diagnosis,
     DumpInfo,
@@ -192,7 +193,15 @@ impl Memory for Media {
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        self.code.as_ref()?.codec.decode(block, parity)
+        let code = self.code.as_ref()?;
+        // Nearly always nothing is wrong, which the encoder tells much sooner than the decoder.
+        let mut expected = [0; ECC_MAX];
+        let expected = expected.get_mut(..parity.len())?;
+        code.encoder.encode(block, expected);
+        if *expected == *parity {
+            return Some(0);
+        }
+        code.codec.decode(block, parity)
     }
 }
 
@@ -380,8 +389,8 @@ fn open() -> Result<(Ramoops, Reason)> {
         boot_id: random::bytes(),
         census,
         counters: Counters::default(),
-        panic_buffers: TryLock::new(Buffers::new(&geometry, encoding)?),
-        buffers: TryLock::new(Buffers::new(&geometry, encoding)?),
+        panic_buffers: buffers(&geometry, encoding)?,
+        buffers: buffers(&geometry, encoding)?,
     };
     publish(
         start,
@@ -542,6 +551,17 @@ fn encoding() -> Result<Encoding> {
             Err(EINVAL)
         }
     }
+}
+
+/// Where the text of a record is put together.
+fn buffers(geometry: &Geometry, encoding: Encoding) -> Result<TryLock<Buffers>> {
+    let buffers = Buffers::new(geometry, encoding).inspect_err(|_| {
+        pr_err!(
+            "record_size={}: no memory for the buffers of such a record\n",
+            geometry.params().record_size
+        );
+    })?;
+    Ok(TryLock::new(buffers))
 }
 
 /// The code for the parity that the parameters ask for.

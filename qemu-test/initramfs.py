@@ -35,6 +35,12 @@ def our_modules() -> list[Path]:
     return modules
 
 
+def stock_module(name: str) -> bytes:
+    """A module of the kernel's package."""
+    path = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / f"kernel/{name}.ko.xz"
+    return lzma.decompress(path.read_bytes())
+
+
 def reader() -> Path:
     """ramoopsctl, as it was last built."""
     program = PROJECT / "target/release/ramoopsctl"
@@ -62,10 +68,8 @@ def build_initramfs(
         for target, source in files.items():
             (root / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, root / target)
-        stock = Path("/usr/lib/modules") / os.environ["KERNEL_RELEASE"] / "kernel"
         for name in stock_modules:
-            module = root / f"modules/{Path(name).name}.ko"
-            module.write_bytes(lzma.decompress((stock / f"{name}.ko.xz").read_bytes()))
+            (root / f"modules/{Path(name).name}.ko").write_bytes(stock_module(name))
         for module in modules:
             # As an installation does; debug information would be most of the image.
             subprocess.run(["strip", "--strip-debug", "-o", root / "modules" / module.name, module], check=True)

@@ -129,10 +129,19 @@ impl Found {
 /// What the pass over the region collected.
 struct Evidence<'a> {
     bytes: &'a [u8],
-    /// Offset and contents of what looks like the header of a zone, in ascending order.
-    headers: Vec<(usize, Header)>,
+    /// What looks like the header of a zone, by offset.
+    headers: Vec<Hit>,
     /// Begin and length of data areas which end in a seal.
     zones: Vec<(usize, usize)>,
+}
+
+/// What looks like the header of a zone.
+#[derive(Clone, Copy)]
+struct Hit {
+    offset: usize,
+    header: Header,
+    /// A stamp follows it.
+    is_stamped: bool,
 }
 
 /// A geometry that is to be compared with the evidence.
@@ -212,16 +221,22 @@ fn is_most(words: usize, tried: usize, ecc: usize) -> bool {
 impl<'a> Evidence<'a> {
     fn gather(bytes: &'a [u8]) -> Self {
         let sig = SIG.to_ne_bytes();
-        // The zones at the end matter even if there are too many in front of them.
-        let hits: BTreeSet<usize> = memmem::find_iter(bytes, &sig)
-            .take(HITS_MAX)
-            .chain(memmem::rfind_iter(bytes, &sig).take(LAST_HITS))
-            .collect();
+        let mut hits: BTreeSet<usize> = memmem::find_iter(bytes, &sig).take(HITS_MAX).collect();
+        if hits.len() == HITS_MAX {
+            // The zones at the end matter even if there are too many in front of them.
+            hits.extend(memmem::rfind_iter(bytes, &sig).take(LAST_HITS));
+        }
         let headers = hits
             .into_iter()
             .filter(|offset| offset % 2 == 0)
-            .filter_map(|offset| Some((offset, header_at(bytes, offset)?)))
-            .filter(|(_, header)| header.start <= header.size)
+            .filter_map(|offset| {
+                Some(Hit {
+                    offset,
+                    header: header_at(bytes, offset)?,
+                    is_stamped: has_stamp(bytes, offset + HEADER_LEN),
+                })
+            })
+            .filter(|hit| hit.header.start <= hit.header.size)
             .collect();
         let mut evidence = Self {
             bytes,
@@ -229,7 +244,9 @@ impl<'a> Evidence<'a> {
             zones: Vec::new(),
         };
         let magic = SEAL_MAGIC.to_le_bytes();
+        let mut guesses = Vec::new();
         for magic in memmem::find_iter(bytes, &magic).take(HITS_MAX) {
+            guesses.push(magic);
             if let Some(zone) = evidence.zone_of(magic) {
                 evidence.zones.push(zone);
             }
@@ -238,10 +255,10 @@ impl<'a> Evidence<'a> {
             }
         }
         if evidence.zones.is_empty() {
-            let mut seals = memmem::find_iter(bytes, &magic).take(GUESSES_MAX);
+            let mut guesses = guesses.into_iter().take(GUESSES_MAX);
             evidence
                 .zones
-                .extend(seals.find_map(|magic| evidence.guess_zone(magic)));
+                .extend(guesses.find_map(|magic| evidence.guess_zone(magic)));
         }
         evidence
     }
@@ -253,15 +270,14 @@ impl<'a> Evidence<'a> {
         let raw = self.bytes.get(at..)?.first_chunk::<SEAL_LEN>()?;
         let seal = Seal::decode::<Image<'_>>(raw, usize::MAX)?;
         let end = at + SEAL_LEN;
-        let before = self.headers.partition_point(|(offset, _)| *offset < at);
+        let before = self.headers.partition_point(|hit| hit.offset < at);
         let header = self.headers[..before]
             .iter()
             .rev()
             .take(4)
-            .find(|(_, header)| header.start == 0 && header.size == seal.size)
-            .map(|(offset, _)| *offset);
+            .find(|hit| hit.header.start == 0 && hit.header.size == seal.size);
         let begin = match header {
-            Some(offset) => offset + HEADER_LEN,
+            Some(hit) => hit.offset + HEADER_LEN,
             // The header is lost. The payload begins with a stamp.
             None => memmem::rfind_iter(&self.bytes[..at], b"====")
                 .take(64)
@@ -389,26 +405,26 @@ impl<'a> Evidence<'a> {
     }
 
     /// Compares the dmesg zones of a candidate with the headers in `sample`.
-    fn rough_score(&self, candidate: &Candidate, sample: &[(usize, Header)]) -> i64 {
+    fn rough_score(&self, candidate: &Candidate, sample: &[Hit]) -> i64 {
         let end = candidate.dmesg_len();
         sample
             .iter()
-            .take_while(|(offset, _)| *offset < end)
-            .map(|(offset, header)| self.score_dmesg(candidate.stride, *offset, header))
+            .take_while(|hit| hit.offset < end)
+            .map(|hit| self.score_dmesg(candidate.stride, hit))
             .sum()
     }
 
     /// How much a header speaks for dmesg zones of such a stride.
-    fn score_dmesg(&self, stride: usize, offset: usize, header: &Header) -> i64 {
-        let is_used = header.size != 0;
-        if offset % stride != 0 || header.size as usize > stride - HEADER_LEN {
+    fn score_dmesg(&self, stride: usize, hit: &Hit) -> i64 {
+        let is_used = hit.header.size != 0;
+        if hit.offset % stride != 0 || hit.header.size as usize > stride - HEADER_LEN {
             return -1;
         }
         match is_used {
             false => 1,
-            true if has_stamp(self.bytes, offset + HEADER_LEN) => 2,
+            true if hit.is_stamped => 2,
             // A seal vouches for it, even if errors have made the stamp unreadable.
-            true if self.zones.iter().any(|(begin, _)| *begin == offset) => 2,
+            true if self.zones.iter().any(|(begin, _)| *begin == hit.offset) => 2,
             true => -1,
         }
     }
@@ -437,18 +453,19 @@ impl<'a> Evidence<'a> {
         let (console, console_len) = geometry.console();
         let (pmsg, pmsg_len) = geometry.pmsg();
         let (mut score, mut fits, mut strays, mut slots) = (0, 0, 0, 0);
-        for (offset, header) in &self.headers {
-            let points = if *offset < end {
-                let points = self.score_dmesg(stride, *offset, header);
+        for hit in &self.headers {
+            let points = if hit.offset < end {
+                let points = self.score_dmesg(stride, hit);
                 slots += usize::from(points > 0);
                 points
             } else {
-                let is_zone = (*offset == console && (header.size as usize) < console_len)
-                    || (*offset == pmsg && (header.size as usize) < pmsg_len);
-                match (is_zone, header.size) {
+                let size = hit.header.size as usize;
+                let is_zone = (hit.offset == console && size < console_len)
+                    || (hit.offset == pmsg && size < pmsg_len);
+                match (is_zone, size) {
                     (false, _) => -1,
                     (true, 0) => 1,
-                    (true, _) if has_stamp(self.bytes, offset + HEADER_LEN) => -1,
+                    (true, _) if hit.is_stamped => -1,
                     (true, _) => 2,
                 }
             };
@@ -559,8 +576,8 @@ fn elsewhere(evidence: &Evidence<'_>) -> Option<usize> {
     let stamped = evidence
         .headers
         .iter()
-        .find(|(offset, header)| header.size != 0 && has_stamp(evidence.bytes, offset + HEADER_LEN))
-        .map(|(offset, _)| *offset);
+        .find(|hit| hit.header.size != 0 && hit.is_stamped)
+        .map(|hit| hit.offset);
     sealed.into_iter().chain(stamped).min()
 }
 
@@ -717,7 +734,7 @@ fn guess_ecc(evidence: &Evidence<'_>, candidate: &Candidate, eccs: &[usize]) -> 
     let zones: Vec<usize> = evidence
         .headers
         .iter()
-        .map(|(offset, _)| *offset)
+        .map(|hit| hit.offset)
         .filter(|offset| *offset < candidate.dmesg_len() && offset % candidate.stride == 0)
         .take(8)
         .collect();

@@ -257,8 +257,7 @@ impl Region<'_> {
         let image = Image(self.bytes);
         let mut undated = Vec::new();
         let mut foreign = Vec::new();
-        // Parts of ours by dump, the deleted ones apart.
-        let mut sealed: HashMap<_, Vec<(Seal, State, Part)>> = HashMap::new();
+        let mut sealed: Vec<(Seal, State, Part)> = Vec::new();
         for slot in 0..geometry.slots() {
             let Some(content) = classify(&image, geometry, slot) else {
                 continue;
@@ -281,18 +280,15 @@ impl Region<'_> {
             match content.kind {
                 Kind::Sealed(seal) => {
                     let part = part(seal.part, Some(seal.seq), content.kind.extent());
-                    let parts = sealed.entry((seal.boot_id, seal.dump, false)).or_default();
-                    parts.push((seal, State::Complete, part));
+                    sealed.push((seal, State::Complete, part));
                 }
                 Kind::Damaged(seal) => {
                     let part = part(seal.part, Some(seal.seq), left());
-                    let parts = sealed.entry((seal.boot_id, seal.dump, false)).or_default();
-                    parts.push((seal, State::Damaged, part));
+                    sealed.push((seal, State::Damaged, part));
                 }
                 Kind::Cleared(Some(seal)) if deleted => {
                     let part = part(seal.part, Some(seal.seq), left());
-                    let parts = sealed.entry((seal.boot_id, seal.dump, true)).or_default();
-                    parts.push((seal, State::Deleted, part));
+                    sealed.push((seal, State::Deleted, part));
                 }
                 Kind::Foreign(record) => foreign.push(self.foreign(
                     geometry,
@@ -325,7 +321,15 @@ impl Region<'_> {
             }
         }
 
-        let mut ours: Vec<Record> = sealed.into_values().flat_map(join_sealed).collect();
+        // The parts of each dump side by side, those of deleted ones apart.
+        let dump = |(seal, state, _): &(Seal, State, Part)| {
+            (seal.boot_id, seal.dump, *state == State::Deleted)
+        };
+        sealed.sort_by_key(dump);
+        let dumps = sealed.chunk_by(|a, b| dump(a) == dump(b));
+        let mut ours: Vec<Record> = dumps
+            .flat_map(|parts| join_sealed(parts.to_owned()))
+            .collect();
         for record in &mut ours {
             self.read_title(geometry, record);
         }

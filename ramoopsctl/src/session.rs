@@ -104,7 +104,11 @@ impl Session {
     /// Explains on stderr why there is no record.
     pub fn say_empty(&self) {
         let name = self.source.name();
-        let filled = |value| self.bytes.iter().all(|byte| *byte == value);
+        let filled = |value| {
+            let line = [value; 4096];
+            let mut lines = self.bytes.chunks(line.len());
+            lines.all(|bytes| *bytes == line[..bytes.len()])
+        };
         let reason = if filled(0) {
             "it is all zeros: never used, or it lost its contents".to_owned()
         } else if filled(0xff) {

@@ -3,6 +3,7 @@
 //! Colours.
 
 use std::{
+    borrow::Cow,
     env,
     io::{
         stdout,
@@ -34,10 +35,10 @@ pub fn wants_colour(color: Color) -> bool {
 }
 
 /// Returns text in a style, or as it is.
-pub fn paint(colour: bool, style: Style, text: &str) -> String {
+pub fn paint(colour: bool, style: Style, text: &str) -> Cow<'_, str> {
     match colour {
-        true => format!("{style}{text}{style:#}"),
-        false => text.to_owned(),
+        true => format!("{style}{text}{style:#}").into(),
+        false => text.into(),
     }
 }
 

@@ -76,14 +76,18 @@ fn is_caller(text: &str) -> bool {
 /// Returns the lines of a text.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    text.split(|byte| *byte == b'\n')
+    let mut begin = 0;
+    memchr::memchr_iter(b'\n', text)
+        .chain([text.len()])
+        .map(move |end| &text[std::mem::replace(&mut begin, end + 1)..end])
         .take(if text.is_empty() { 0 } else { usize::MAX })
 }
 
 /// Whether a character may go to a terminal as it is: it moves nothing but the cursor to the right.
 pub fn is_harmless(c: char) -> bool {
     match c {
-        '\t' => true,
+        // Nearly all.
+        ' '..='~' | '\t' => true,
         c if c.is_control() => false,
         // What turns the direction of writing around, is invisible, or ends a line.
         '\u{00ad}'
@@ -109,12 +113,18 @@ pub fn escape_into(out: &mut String, bytes: &[u8]) {
         }
     };
     for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match is_harmless(c) {
-                true => out.push(c),
-                false => hex(out, c.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find(|c| !is_harmless(c)) {
+            let (harmless, found) = rest.split_at(at);
+            let mut chars = found.chars();
+            out.push_str(harmless);
+            hex(
+                out,
+                &found.as_bytes()[..chars.next().map_or(0, char::len_utf8)],
+            );
+            rest = chars.as_str();
         }
+        out.push_str(rest);
         hex(out, chunk.invalid());
     }
 }

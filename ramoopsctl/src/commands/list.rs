@@ -2,11 +2,14 @@
 
 //! `ramoopsctl list`
 
-use std::io::{
-    stdout,
-    BufWriter,
-    IsTerminal,
-    Write, //
+use std::{
+    borrow::Cow,
+    io::{
+        stdout,
+        BufWriter,
+        IsTerminal,
+        Write, //
+    },
 };
 
 use anyhow::Result;
@@ -109,7 +112,7 @@ fn print(session: &Session, region: &Region<'_>, records: &[Record]) -> Result<(
 }
 
 /// Colours the heading, or the name of the state.
-fn coloured(colour: bool, line: &str, state: Option<State>) -> String {
+fn coloured(colour: bool, line: &str, state: Option<State>) -> Cow<'_, str> {
     match state {
         None => paint(colour, style::BOLD, line),
         Some(State::Deleted) => paint(colour, style::DIM, line),
@@ -119,7 +122,7 @@ fn coloured(colour: bool, line: &str, state: Option<State>) -> String {
                 "  {}  ",
                 paint(colour, style::of_state(state), state.name())
             );
-            line.replacen(&name, &painted, 1)
+            line.replacen(&name, &painted, 1).into()
         }
     }
 }

@@ -251,7 +251,8 @@ fn print(session: &Session, zones: &[Zone]) -> Result<()> {
             notes.push("newest".to_owned());
         }
         // Padded before it is coloured.
-        let state = paint(session.colour, first.style, &format!("{:<8}", first.state));
+        let state = format!("{:<8}", first.state);
+        let state = paint(session.colour, first.style, &state);
         let line = format!(
             "{:#010x}  {name:<12} [{}] {state} {}",
             first.offset,

@@ -223,7 +223,8 @@ fn print_line(
     // As dmesg does, unless the severity has a colour.
     match message.split_once(": ") {
         Some((subsystem, rest)) if colour && level.is_none_or(|level| level > 4) => {
-            let subsystem = paint(colour, style::SUBSYSTEM, &format!("{subsystem}:"));
+            let subsystem = format!("{subsystem}:");
+            let subsystem = paint(colour, style::SUBSYSTEM, &subsystem);
             writeln!(out, " {subsystem} {rest}")?;
         }
         _ => writeln!(out, " {}", paint(colour, style::of_level(level), &message))?,

@@ -3,6 +3,7 @@
 //! What the host programs share: the image of a region, their arguments, and their output.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     env,
     fs,
@@ -16,24 +17,26 @@ use ringbuf::{
 };
 use serde::Serialize;
 
-/// An image, which is never written.
-pub(crate) struct Image(Vec<u8>);
+/// An image, whose file is never written.
+pub(crate) struct Image(RefCell<Vec<u8>>);
 
 impl Memory for Image {
     fn len(&self) -> usize {
-        self.0.len()
+        self.0.borrow().len()
     }
 
     fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
-        let bytes = self
-            .0
-            .get(offset..)
-            .and_then(|bytes| bytes.get(..buf.len()));
+        let image = self.0.borrow();
+        let bytes = image.get(offset..).and_then(|bytes| bytes.get(..buf.len()));
         bytes.map(|bytes| buf.copy_from_slice(bytes)).is_some()
     }
 
-    fn write(&self, _offset: usize, _data: &[u8]) -> bool {
-        false
+    fn write(&self, offset: usize, data: &[u8]) -> bool {
+        let mut image = self.0.borrow_mut();
+        let bytes = image
+            .get_mut(offset..)
+            .and_then(|bytes| bytes.get_mut(..data.len()));
+        bytes.map(|bytes| bytes.copy_from_slice(data)).is_some()
     }
 
     fn barrier(&self, _offset: usize, _len: usize) {}
@@ -64,9 +67,10 @@ pub(crate) struct Arguments {
 pub(crate) fn arguments(others: &[&str]) -> Result<Arguments, String> {
     let mut args = env::args().skip(1);
     let path = args.next().ok_or("the first argument is an image file")?;
-    let image = Image(fs::read(&path).map_err(|err| format!("{path}: {err}"))?);
+    let image = fs::read(&path).map_err(|err| format!("{path}: {err}"))?;
+    let image = Image(RefCell::new(image));
     let mut params = Params {
-        mem_size: image.0.len(),
+        mem_size: image.len(),
         record_size: 4096,
         console_size: 4096,
         ftrace_size: 4096,

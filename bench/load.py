@@ -1,0 +1,139 @@
+"""What it takes to load a ramoops, what it holds then, and how large the modules are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+
+from common import Bench, load, OURS, STOCK
+from images import filled, noise
+from initramfs import our_modules, stock_module
+from report import ratio, Section
+from vm import MIB, REGION_START, VM
+
+RUNS = 2  # The kernel may have something else to do in one of them.
+SIZES = (1, 16, 64)  # MiB
+CONTENTS = ("zeros", "noise", "records")
+RECORD_SIZES = (4, 64)  # KiB
+# With ecc=16, what takes long is to decode what records there are.
+KINDS = [(record_size, contents, 0, SIZES) for record_size, contents in product(RECORD_SIZES, CONTENTS)] + [
+    (64, "records", 16, SIZES[:2])
+]
+
+TIME_NOTES = """\
+What the init functions of the modules take (the kernel's `initcall_debug`), in millions of instructions: the region is
+mapped, and what is in it is found out. "records": every slot holds one of ours, as long as fits. Stock copies each of them
+into memory of its own; ours compares each with its checksum, and keeps none. "per slot", in thousands of instructions, is
+what ours takes for each slot more than in the smallest region of the kind: loading is linear in slots if it stays the same.
+"insmod" is the program from its start to its end: there, that ours is the larger file counts as well. Each figure is the
+least of {runs} runs."""
+
+MEMORY_NOTES = """\
+By how many KiB less memory is free once the module is loaded. The kernel takes and gives back memory of its own meanwhile,
+so that each figure, the least of {runs}, is right to some hundred KiB; modules themselves come out of a pool that it holds
+anyway (their size is below). Ours holds two buffers of the size of a record, and 8 bytes per slot; stock a mapping for each
+slot, and a copy of each record."""
+
+
+SIZE_NOTES = """\
+In bytes, as `size` counts them, and as /proc/modules does once the module is loaded. Stock ramoops is the smaller part of
+what it takes: records, files and compression are in fs/pstore, which is part of the kernel's image. Ours checks what it is
+given and what it finds, and says in words what is wrong; every check that C leaves out is code."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """In thousands of instructions, and KiB."""
+
+    init: int
+    insmod: int
+    held: int
+
+
+def run(bench: Bench) -> list[Section]:
+    columns = ("region", "slots", "ours", "per slot", "stock", "ours / stock", "insmod: ours / stock")
+    time = Section("Load", TIME_NOTES.format(runs=RUNS), columns)
+    memory = Section("Memory held", MEMORY_NOTES.format(runs=RUNS), ("region", "slots", "ours", "stock"))
+    with bench.guest("load", region=SIZES[-1] * MIB, ram=512 * MIB, cmdline="initcall_debug") as vm:
+        for record_size, contents, ecc, sizes in KINDS:
+            first = None
+            for size in sizes:
+                name = f"{size} MiB, record_size={record_size}k, {contents}" + (f", ecc={ecc}" if ecc else "")
+                bench.step(f"load: {name}")
+                parameters = {"record_size": record_size << 10, "ecc": ecc}
+                vm.write(image(contents, size * MIB, **parameters))
+                ours, stock = (measure_load(vm, module, mem_size=size * MIB, **parameters) for module in (OURS, STOCK))
+                slots = slots_of(size * MIB, record_size << 10)
+                per_slot = "" if first is None else f"{(ours.init - first[1]) / (slots - first[0]):.2f}"
+                first = first or (slots, ours.init)
+                time.add(
+                    name,
+                    slots,
+                    f"{ours.init / 1e3:.2f}",
+                    per_slot,
+                    f"{stock.init / 1e3:.2f}",
+                    ratio(ours.init, stock.init),
+                    ratio(ours.insmod, stock.insmod),
+                    target="<= 1.00",
+                    met=max(ours.init / stock.init, ours.insmod / stock.insmod) <= 1,
+                )
+                memory.add(name, slots, ours.held, stock.held)
+        return [time, memory, size_table(vm)]
+
+
+def size_table(vm: VM) -> Section:
+    section = Section("Size of the modules", SIZE_NOTES, ("module", "text", "data", "loaded"))
+    region = {"mem_address": hex(REGION_START), "mem_size": MIB}
+    phram = {"phram": f"oops,{REGION_START:#x},{MIB:#x}"}
+    ours = {path.stem: path.read_bytes() for path in our_modules()}
+    stock = {Path(name).name: stock_module(name) for name in ("fs/pstore/ramoops", "drivers/mtd/devices/phram")}
+    for (name, contents), parameters in zip((ours | stock).items(), (region, phram) * 2, strict=True):
+        vm.insmod(name, **parameters)
+        loaded = vm.ok(f"grep '^{name} ' /proc/modules").split()[1]
+        vm.ok(f"rmmod {name}")
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(contents)
+            file.flush()
+            table = subprocess.run(["size", file.name], capture_output=True, text=True, check=True).stdout
+        text, data, bss, *_ = table.splitlines()[1].split()
+        section.add(name, text, int(data) + int(bss), loaded)
+    return section
+
+
+def slots_of(size: int, record_size: int) -> int:
+    """How many there are beside the three other zones, of 4 KiB each."""
+    return (size - 3 * 4096) // record_size
+
+
+def image(contents: str, size: int, **parameters: int) -> bytes:
+    if contents == "records":
+        return filled(size, slots_of(size, parameters["record_size"]), **parameters)
+    return noise(size) if contents == "noise" else bytes(size)
+
+
+def measure_load(vm: VM, module: str, **parameters: int) -> Load:
+    loads = [load_once(vm, module, **parameters) for _ in range(RUNS)]
+    return Load(*(min(getattr(load, field.name) for load in loads) for field in fields(Load)))
+
+
+def load_once(vm: VM, module: str, **parameters: int) -> Load:
+    before = free(vm)
+    vm.ok("dmesg -c > /dev/null; echo begin > /dev/kmsg")
+    load(vm, module, **parameters)
+    vm.ok("echo end > /dev/kmsg")
+    held = before - free(vm)
+    log = vm.ok("dmesg")
+    vm.ok(f"rmmod {module}")
+    [init] = re.findall(r"initcall \w+\+.* returned 0 after (\d+) usecs", log)
+    begin, end = (float(stamp) for stamp in re.findall(r"^\[ *([\d.]+)\] (?:begin|end)$", log, re.MULTILINE))
+    return Load(int(init), round((end - begin) * 1e6), held)
+
+
+def free(vm: VM) -> int:
+    """KiB of memory that nobody uses."""
+    vm.ok("echo 3 > /proc/sys/vm/drop_caches; echo 1 > /proc/sys/vm/compact_memory")
+    return int(vm.ok("grep MemFree: /proc/meminfo").split()[1])
