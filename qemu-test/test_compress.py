@@ -116,6 +116,16 @@ def test_a_log_that_fits_stays_readable_without_inflating(vm: VM) -> None:
     assert b"NULL pointer dereference" in vm.read() and re.match(rb".{12}====[0-9.]+-D\n", vm.read(), re.DOTALL)
 
 
+def test_a_log_that_fits_compressed_takes_one_slot(vm: VM) -> None:
+    vm.ramoops(record_size=0x10000, compress="deflate", kmsg_bytes=200000)
+    write_log(vm)
+    vm.crash()
+    [record] = list_records(vm)
+    assert record["bytes"] > 0x10000 * 1.1 and [part["compressed"] for part in record["parts"]] == [True]
+    text = text_of(vm)
+    assert line_numbers(text) == list(range(1, LINES + 1)) and "Linux version" in text[:200]
+
+
 @pytest.mark.parametrize("ecc", [0, 16])
 def test_a_log_over_several_slots_is_kept_whole(vm: VM, ecc: int) -> None:
     parameters = {"record_size": 0x2000, "compress": "deflate", "ecc": ecc}
