@@ -389,8 +389,8 @@ fn open() -> Result<(Ramoops, Reason)> {
         boot_id: random::bytes(),
         census,
         counters: Counters::default(),
-        panic_buffers: TryLock::new(Buffers::new(&geometry, encoding)?),
-        buffers: TryLock::new(Buffers::new(&geometry, encoding)?),
+        panic_buffers: buffers(&geometry, encoding)?,
+        buffers: buffers(&geometry, encoding)?,
     };
     publish(
         start,
@@ -551,6 +551,17 @@ fn encoding() -> Result<Encoding> {
             Err(EINVAL)
         }
     }
+}
+
+/// Where the text of a record is put together.
+fn buffers(geometry: &Geometry, encoding: Encoding) -> Result<TryLock<Buffers>> {
+    let buffers = Buffers::new(geometry, encoding).inspect_err(|_| {
+        pr_err!(
+            "record_size={}: no memory for the buffers of such a record\n",
+            geometry.params().record_size
+        );
+    })?;
+    Ok(TryLock::new(buffers))
 }
 
 /// The code for the parity that the parameters ask for.

@@ -134,6 +134,8 @@ impl Packer {
                 last = count;
             }
         })?;
+        // Only now it is known whether anything is left.
+        self.cuts.get_mut(count.checked_sub(1)?)?.rest = rest;
         let cuts = self.cuts.get(..count)?;
 
         let mut packed_len = 0;

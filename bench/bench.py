@@ -25,16 +25,15 @@ from vm import GuestError, kernel_release  # noqa: E402
 SECTIONS = ("dump", "kept", "mtd", "load", "reader")
 
 INTRODUCTION = """\
-Our modules against the C modules of the same kernel, on the same region and the same log. Most figures are
-**instruction counts**: the guest runs with QEMU's `-icount`, where its clock counts instructions, so that a busy
-machine gives the same figures as an idle one. They tell how much work the code does. They cannot tell what caches,
-branches and memory cost on real hardware; above all, that writing to uncached or write-combined memory is slow does
-not show. The section on wall time is measured without `-icount`. All is given as ratios, because the units of an
-emulated machine say little.
+Our modules against the C modules of the same kernel, on the same region and the same log. Figures are **instruction
+counts** where a section does not say otherwise: the guest runs with QEMU's `-icount`, where its clock counts
+instructions, so that a busy machine gives the same figures as an idle one. They tell how much work the code does.
+They cannot tell what caches, branches and memory cost on real hardware; above all, that writing to uncached or
+write-combined memory is slow does not show. Wall time, too, is of an emulator, and depends on what else the machine
+does. So look at the ratios: the units say little.
 
 The **floor** is the kernel's own `kmsg_dump_get_buffer` copying the same text into RAM, measured in the same boot:
-what it costs to get at the text at all, for a module that uses that function. One that finds its text otherwise can
-be below it.
+what it costs to get at the text at all, with that function. A module that finds its text otherwise can be below it.
 """
 
 
@@ -60,22 +59,23 @@ def targets(sections: list[Section]) -> str:
 
 
 def write_report(path: Path, bench: Bench, sections: list[Section]) -> None:
+    picture = path.with_suffix(".svg")
     facts = "".join(f"| {name} | {value} |\n" for name, value in machine(bench))
     text = "\n".join(
         [
             "# Benchmarks",
             "",
-            f"This page is written by `make bench`. {targets(sections)}",
+            f"`make bench` has written this page in {bench.seconds() / 60:.0f} minutes. {targets(sections)}",
             "",
             INTRODUCTION,
             f"| | |\n| --- | --- |\n{facts}",
-            *(section.markdown() for section in sections),
+            *(section.markdown(picture.name) for section in sections),
         ]
     )
     path.write_text(text.rstrip("\n") + "\n")
     for section in sections:
         if section.plot:
-            path.with_suffix(".svg").write_text(section.plot)
+            picture.write_text(section.plot)
 
 
 def main() -> int:

@@ -166,7 +166,8 @@ def table(log: Log, text: bytes, kept: dict[tuple[Log, Setting, str, str], Kept]
         cells, met = [], True
         for compress in COMPRESS:
             stock, ours = (kept[log, setting, module, compress] for module in (STOCK, OURS))
-            fewer = max(0, stock.lines - ours.lines)
+            # The ring does not always hold the same number of lines.
+            fewer = 0 if ours.whole else max(0, stock.lines - ours.lines)
             if fewer:
                 shortfall[compress] = max(shortfall[compress], stock.bytes - ours.bytes)
             cells += [str(stock), f"{ours} ({fewer} fewer)" if fewer else str(ours)]

@@ -37,11 +37,12 @@ class Section:
         ]
         return "\n".join([f"== {self.title} ==", *lines, ""])
 
-    def markdown(self) -> str:
+    def markdown(self, picture: str) -> str:
+        """For a page beside which the plot lies under that name."""
         head, *lines = ["| " + " | ".join(line) + " |" for line in self._table()]
         rule = "| --- |" + " ---: |" * (len(self._table()[0]) - 1)
-        picture = [f"![{self.title}](bench.svg)", ""] if self.plot else []
-        return "\n".join([f"## {self.title}", "", textwrap.fill(self.notes, 120), "", *picture, head, rule, *lines, ""])
+        image = [f"![{self.title}]({picture})", ""] if self.plot else []
+        return "\n".join([f"## {self.title}", "", textwrap.fill(self.notes, 120), "", *image, head, rule, *lines, ""])
 
     def _table(self) -> list[list[str]]:
         if not any(row.target for row in self.rows):

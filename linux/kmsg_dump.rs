@@ -74,8 +74,11 @@ impl Detail {
 /// the default is its beginning, where nothing is left to walk.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogIter {
-    /// The oldest message.
+    /// No message is older.
     oldest: u64,
+    /// Whether `oldest` is a message. It takes long to find: the kernel remembers many messages whose
+    /// text is gone.
+    is_found: bool,
     /// The message that follows the next one to be walked.
     next: u64,
 }
@@ -90,13 +93,14 @@ impl LogIter {
         let mut iter = bindings::kmsg_dump_iter::default();
         // SAFETY: The pointer is to a live local variable.
         unsafe { bindings::kmsg_dump_rewind(&mut iter) };
-        let next = iter.next_seq;
-        // Where the log was cleared there may be no message any more.
-        let oldest = Self::read(iter.cur_seq, &mut []).map_or(next, |(seq, _)| seq);
-        Self { oldest, next }
+        Self {
+            oldest: iter.cur_seq,
+            is_found: false,
+            next: iter.next_seq,
+        }
     }
 
-    /// Whether all messages have been walked.
+    /// Whether all messages have been walked, if [`Self::older`] was called before.
     pub fn is_done(&self) -> bool {
         self.next <= self.oldest
     }
@@ -119,6 +123,11 @@ impl LogIter {
             let seq = self.next.wrapping_sub(1);
             let free = buf.get_mut(..start)?;
             let len = Self::message(seq, free);
+            if len == 0 && !self.is_found {
+                self.is_found = true;
+                self.oldest = Self::read(self.oldest, &mut []).map_or(self.next, |(seq, _)| seq);
+                continue;
+            }
             // If lines are missing, there was no room for the first of them. Asking for the length
             // each time would cost half as much again.
             let is_whole = len.saturating_add(Self::LINE_MAX) <= free.len()

@@ -63,19 +63,50 @@ def test_a_slot_is_filled(vm: VM) -> None:
     assert without_priorities(stock) == "Panic#1 Part1\n" + text_of(vm)
 
 
-def test_text_that_does_not_compress_is_stored_as_it_is(vm: VM) -> None:
-    # Stock ramoops loses the newest text of such a log, the panic, and shows binary data.
+def write_noise(vm: VM) -> None:
+    """Fills the log with text that does not compress: three quarters of its characters are random."""
+    vm.ok("head -c 90000 /dev/urandom | base64 -w 90 | while read -r l; do echo $l > /dev/kmsg; done", timeout=60)
+
+
+def write_binary(vm: VM) -> None:
+    """Fills the log with what would be longer if it were compressed."""
+    line = "$(head -c 800 /dev/urandom | tr -d '\\n\\000')"
+    vm.ok(f'for i in $(seq 100); do echo "{line}" > /dev/kmsg; done', timeout=60)
+
+
+def test_a_log_that_compresses_badly_keeps_the_panic(vm: VM) -> None:
     vm.ramoops(**PARAMETERS)
-    vm.ok(
-        "head -c 60000 /dev/urandom | base64 -w 0 | tr -d '\\n' | fold -w 900 | while read -r l; do "
-        "for i in 1; do echo \"$(head -c 700 /dev/urandom | tr -d '\\n\\000')\" > /dev/kmsg; done; done",
-        timeout=120,
-    )
+    write_noise(vm)
     vm.crash()
     text = text_of(vm)
     assert "Kernel panic" in text and "Call Trace" in text
+    # Three quarters of what there is room for.
+    assert len(text) > 1.2 * 0x4000
+
+
+def test_stock_ramoops_loses_the_panic_of_such_a_log(vm: VM) -> None:
+    vm.ramoops("ramoops", record_size=0x4000)
+    write_noise(vm)
+    vm.crash()
+    [text] = stock_files(vm, record_size=0x4000).values()
+    assert "Kernel panic" not in text
+
+
+def test_stock_ramoops_leaves_room_in_the_slot(vm: VM) -> None:
+    vm.ramoops("ramoops", record_size=0x4000)
+    write_log(vm)
+    vm.crash()
+    [text] = stock_files(vm, record_size=0x4000).values()
+    assert 1.6 * 0x4000 < len(text) < 0x4000 * 1.05 / 0.6 and "Kernel panic" in text
+
+
+def test_text_that_does_not_compress_is_stored_as_it_is(vm: VM) -> None:
+    vm.ramoops(**PARAMETERS)
+    write_binary(vm)
+    vm.crash()
+    [record] = list_records(vm)
+    assert not record["parts"][0]["compressed"] and 0.9 * 0x4000 < record["bytes"]
     assert b"Kernel panic - not syncing: sysrq" in vm.read()
-    assert len(text) > 0.9 * 0x4000
 
 
 def test_a_log_that_fits_stays_readable_without_inflating(vm: VM) -> None:
@@ -83,6 +114,16 @@ def test_a_log_that_fits_stays_readable_without_inflating(vm: VM) -> None:
     vm.ramoops(**parameters)
     vm.oops()
     assert b"NULL pointer dereference" in vm.read() and re.match(rb".{12}====[0-9.]+-D\n", vm.read(), re.DOTALL)
+
+
+def test_a_log_that_fits_compressed_takes_one_slot(vm: VM) -> None:
+    vm.ramoops(record_size=0x10000, compress="deflate", kmsg_bytes=200000)
+    write_log(vm)
+    vm.crash()
+    [record] = list_records(vm)
+    assert record["bytes"] > 0x10000 * 1.1 and [part["compressed"] for part in record["parts"]] == [True]
+    text = text_of(vm)
+    assert line_numbers(text) == list(range(1, LINES + 1)) and "Linux version" in text[:200]
 
 
 @pytest.mark.parametrize("ecc", [0, 16])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ctl import show
 from debug_vm import DebugVM
 from records import EMERGENCY, OOPS, PANIC, Reader, SHUTDOWN
 from vm import insmod, REGION_SIZE, REGION_START
@@ -37,18 +38,18 @@ def test_the_checkers_are_on(vm: DebugVM) -> None:
         assert any(line in complaint for complaint in vm.complaints()), crash
 
 
-@pytest.mark.parametrize("mem_type", [0, 1, 2])
-def test_each_memory_type_over_garbage(vm: DebugVM, records: Reader, mem_type: int) -> None:
+@pytest.mark.parametrize("options", [{}, {"mem_type": 1}, {"mem_type": 2}, {"compress": "deflate", "ecc": 16}], ids=str)
+def test_a_crash_over_garbage(vm: DebugVM, records: Reader, options: dict[str, object]) -> None:
     vm.write(GARBAGE)
-    assert "garbage" in vm.ramoops(record_size=RECORD_SIZE, kmsg_bytes="0xc000", mem_type=mem_type)
+    assert "garbage" in vm.ramoops(record_size=RECORD_SIZE, kmsg_bytes="0xc000", **options)
     assert vm.complaints() == []
     oops(vm)
     vm.crash()
     vm.complaints(OOPS_LINES + "|Kernel panic")
-    found = [record for record in records(vm, record_size=RECORD_SIZE) if record.kind == "sealed"]
+    parity = {name: value for name, value in options.items() if name == "ecc"}
+    found = [record for record in records(vm, record_size=RECORD_SIZE, **parity) if record.kind == "sealed"]
     assert {record.reason for record in found} == {OOPS, PANIC}
-    text = "".join(record.text for record in found if record.reason == PANIC)
-    assert "Kernel panic - not syncing: sysrq triggered crash" in text
+    assert "Kernel panic - not syncing: sysrq triggered crash" in show(vm, "latest")
 
 
 def test_twenty_rounds_of_loading_dumping_and_unloading(vm: DebugVM, records: Reader) -> None:
@@ -82,7 +83,10 @@ def test_loads_that_are_refused(vm: DebugVM) -> None:
 
 @pytest.mark.parametrize("module", ["rust_ramoops", "rust_phram"])
 def test_allocations_that_fail_while_loading(vm: DebugVM, module: str) -> None:
-    parameters = REGION if module == "rust_ramoops" else {"phram": f"oops,{REGION_START:#x},{REGION_SIZE:#x}"}
+    parameters = {
+        "rust_ramoops": REGION | {"compress": "deflate", "ecc": 16},
+        "rust_phram": {"phram": f"oops,{REGION_START:#x},{REGION_SIZE:#x}"},
+    }[module]
     load = insmod(module, **parameters)
     vm.ok(
         "cd /sys/kernel/debug/failslab && echo N > ignore-gfp-wait && echo 0 > verbose_ratelimit_interval_ms\n"

@@ -892,7 +892,8 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
         let rank = rank(dump, part);
         store.newest.fetch_max(rank, Ordering::AcqRel);
         store.set(slot, rank);
-        if loop_start != 0 {
+        // Once is enough, and there may be thousands of slots.
+        if loop_start != 0 && part == 1 {
             store.mark_first(loop_start);
         }
         self.dump = dump;

@@ -2,14 +2,23 @@
 
 //! `ramoopsctl list`
 
-use std::io::{
-    stdout,
-    BufWriter,
-    IsTerminal,
-    Write, //
+use std::{
+    borrow::Cow,
+    io::{
+        stdout,
+        BufWriter,
+        IsTerminal,
+        Write, //
+    },
 };
 
 use anyhow::Result;
+use comfy_table::{
+    presets,
+    Cell,
+    CellAlignment,
+    Table, //
+};
 
 use crate::{
     cli::ListArgs,
@@ -39,8 +48,6 @@ use crate::{
     time, //
 };
 
-type Row<T> = [T; 9];
-
 /// Prints a table of the records.
 pub(super) fn run(session: &Session, args: &ListArgs) -> Result<Outcome> {
     let region = session.region();
@@ -68,19 +75,26 @@ pub(super) fn run(session: &Session, args: &ListArgs) -> Result<Outcome> {
     })
 }
 
-const HEADINGS: Row<&str> = [
+const HEADINGS: [&str; 9] = [
     "#", "WHEN", "REASON", "STATE", "BOOT", "KERNEL", "LINES", "BYTES", "CAUSE",
 ];
 const NUMBERS: [usize; 4] = [0, 4, 6, 7];
 
 fn print(session: &Session, region: &Region<'_>, records: &[Record]) -> Result<()> {
-    let heading = [HEADINGS.map(str::to_owned)].into_iter();
-    let rows = records.iter().map(|record| row(region, record));
-    let rows: Vec<Row<String>> = heading.chain(rows).collect();
-    let widths: Row<usize> = std::array::from_fn(|column| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or(0)
-    });
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(HEADINGS.iter().map(Cell::new));
+    for record in records {
+        table.add_row(row(region, record));
+    }
+    for number in NUMBERS {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
 
     // One line per record: what does not fit on a terminal is cut, and that is the cause.
     let width = match stdout().is_terminal() {
@@ -89,14 +103,7 @@ fn print(session: &Session, region: &Region<'_>, records: &[Record]) -> Result<(
     };
     let mut out = BufWriter::new(stdout().lock());
     let states = records.iter().map(|record| Some(record.state));
-    for (row, state) in rows.iter().zip(std::iter::once(None).chain(states)) {
-        let cells = row.iter().zip(widths).enumerate();
-        let line = cells.fold(String::new(), |line, (column, (cell, width))| match NUMBERS
-            .contains(&column)
-        {
-            true => line + &format!("{cell:>width$}  "),
-            false => line + &format!("{cell:<width$}  "),
-        });
+    for (line, state) in table.lines().zip(std::iter::once(None).chain(states)) {
         let line: String = line.trim_end().chars().take(width).collect();
         writeln!(out, "{}", coloured(session.colour, &line, state))?;
     }
@@ -105,22 +112,22 @@ fn print(session: &Session, region: &Region<'_>, records: &[Record]) -> Result<(
 }
 
 /// Colours the heading, or the name of the state.
-fn coloured(colour: bool, line: &str, state: Option<State>) -> String {
+fn coloured(colour: bool, line: &str, state: Option<State>) -> Cow<'_, str> {
     match state {
-        None => paint(colour, style::BOLD, line).into_owned(),
-        Some(State::Deleted) => paint(colour, style::DIM, line).into_owned(),
+        None => paint(colour, style::BOLD, line),
+        Some(State::Deleted) => paint(colour, style::DIM, line),
         Some(state) => {
             let name = format!("  {}  ", state.name());
             let painted = format!(
                 "  {}  ",
                 paint(colour, style::of_state(state), state.name())
             );
-            line.replacen(&name, &painted, 1)
+            line.replacen(&name, &painted, 1).into()
         }
     }
 }
 
-fn row(region: &Region<'_>, record: &Record) -> Row<String> {
+fn row(region: &Region<'_>, record: &Record) -> [String; 9] {
     let text = region.text(record);
     let dash = || "-".to_owned();
     let safe = |text: &str| escape(text.as_bytes());
