@@ -15,6 +15,9 @@ use std::sync::{
 
 const NN: usize = 255;
 
+/// How many bytes of a word without errors are looked at in one step.
+const STEP: usize = 8;
+
 /// Powers of the primitive element, and 0 at 255, which stands for the logarithm of 0.
 static ALPHA_TO: LazyLock<[u8; 256]> = LazyLock::new(|| {
     let mut table = [0; 256];
@@ -58,8 +61,8 @@ struct Codec {
     generator: Vec<u8>,
     /// For each root, what a byte becomes if multiplied by it.
     by_root: Vec<[u8; 256]>,
-    /// The parity of a byte with 0 to 3 zeros behind it. Empty if parity has more than 16 bytes.
-    parities: Vec<[u128; 256]>,
+    /// The parity of a byte with 7 to 0 zeros behind it. `None` if parity has more than 16 bytes.
+    parities: Option<Box<[[u128; 256]; STEP]>>,
 }
 
 impl Codec {
@@ -78,50 +81,47 @@ impl Codec {
         let mut codec = Self {
             generator,
             by_root,
-            parities: Vec::new(),
+            parities: None,
         };
         if nroots <= 16 {
-            codec.parities = (0..4)
-                .map(|zeros| {
-                    std::array::from_fn(|byte| {
-                        let mut parity = [0; 16];
-                        let data = [byte as u8, 0, 0, 0];
-                        codec.encode(&data[..=zeros], &mut parity[..nroots]);
-                        u128::from_be_bytes(parity)
-                    })
+            codec.parities = Some(Box::new(std::array::from_fn(|at| {
+                std::array::from_fn(|byte| {
+                    let mut parity = [0; 16];
+                    let mut data = [0; STEP];
+                    data[at] = byte as u8;
+                    codec.encode(&data, &mut parity[..nroots]);
+                    u128::from_be_bytes(parity)
                 })
-                .collect();
+            })));
         }
         codec
-    }
-
-    /// Whether there is no error. Takes four bytes at a time, since that is so for nearly all words;
-    /// `false` if the tables for that do not exist.
-    fn is_whole(&self, data: &[u8], parity: &[u8]) -> bool {
-        let [by_0, by_1, by_2, by_3] = &self.parities[..] else {
-            return false;
-        };
-        let at = |table: &[u128; 256], byte: u8| table[usize::from(byte)];
-        let mut sum = 0u128;
-        let mut pieces = data.chunks_exact(4);
-        for piece in &mut pieces {
-            let [a, b, c, d, ..] = sum.to_be_bytes();
-            sum = (sum << 32)
-                ^ at(by_3, a ^ piece[0])
-                ^ at(by_2, b ^ piece[1])
-                ^ at(by_1, c ^ piece[2])
-                ^ at(by_0, d ^ piece[3]);
-        }
-        for byte in pieces.remainder() {
-            let [a, ..] = sum.to_be_bytes();
-            sum = (sum << 8) ^ at(by_0, a ^ byte);
-        }
-        sum.to_be_bytes()[..parity.len()] == *parity
     }
 
     fn get(nroots: usize) -> &'static Self {
         static CODECS: [OnceLock<Codec>; 128] = [const { OnceLock::new() }; 128];
         CODECS[nroots].get_or_init(|| Self::new(nroots))
+    }
+
+    /// Whether there is no error. Takes eight bytes at a time, since that is so for nearly all words;
+    /// `false` if the tables for that do not exist.
+    fn is_whole(&self, data: &[u8], parity: &[u8]) -> bool {
+        let Some(tables) = &self.parities else {
+            return false;
+        };
+        let mut sum = 0u128;
+        let mut pieces = data.chunks_exact(STEP);
+        for piece in &mut pieces {
+            let first = sum.to_be_bytes();
+            let bytes = first.iter().zip(piece).map(|(a, b)| usize::from(a ^ b));
+            let parities = tables.iter().zip(bytes).map(|(table, byte)| table[byte]);
+            sum = parities.fold(sum << (8 * STEP), |sum, parity| sum ^ parity);
+        }
+        let [.., table] = &**tables;
+        for byte in pieces.remainder() {
+            let [first, ..] = sum.to_be_bytes();
+            sum = (sum << 8) ^ table[usize::from(first ^ byte)];
+        }
+        sum.to_be_bytes()[..parity.len()] == *parity
     }
 
     fn encode(&self, data: &[u8], parity: &mut [u8]) {
