@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+import resource
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def run(bench: Bench) -> list[Section]:
 
 
 def write_images(image: Path) -> Iterator[str]:
-    """One after the other. None of them stays in our own memory, which would count as that of the programs we start."""
+    """One after the other."""
     image.write_bytes(bytes(SIZE))
     yield "zeros"
     image.write_bytes(noise(SIZE))
@@ -73,16 +74,15 @@ def write_images(image: Path) -> Iterator[str]:
 def measure(image: Path, command: tuple[str, ...]) -> Cost:
     costs = []
     for _ in range(RUNS):
-        arguments = [reader(), "--file", image, *command]
-        # Without `preexec_fn` the child would begin in our memory, and our peak would count as its own.
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=lambda: None
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        # A program begins with the peak of the one that starts it: that of busybox is small, ours is not.
+        arguments = ["busybox", "time", "-v", reader(), "--file", image, *command]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = subprocess.run(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         # 1: there is no record.
-        assert process.returncode in (0, 1), f"{arguments}: exit status {process.returncode}"
-        costs.append(Cost(usage.ru_utime, usage.ru_stime, usage.ru_maxrss))
+        assert process.returncode in (0, 1), process.stderr
+        [peak] = re.findall(r"Maximum resident set size \(kbytes\): (\d+)", process.stderr)
+        costs.append(Cost(after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime, int(peak)))
     return min(costs, key=lambda cost: cost.user + cost.kernel)
 
 
