@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from common import Bench, COMPRESS, compressing, Cost, load, measure, OURS, show, STOCK, TIMEOUT
 from plot import Line, plot
@@ -23,7 +23,7 @@ WHOLE = {"kmsg_bytes": 1000000}
 @dataclass(frozen=True)
 class Setting:
     name: str
-    parameters: dict[str, object]
+    parameters: dict[str, object] = field(hash=False)
     target: float | None = None  # What is to be reached, relative to the floor.
     stock_compress: str = "none"  # Ours has the same, if `parameters` say nothing else.
     wall: bool = False  # Wall time is measured too.
@@ -99,35 +99,37 @@ def cost_table(bench: Bench, *, icount: bool) -> Section:
     columns = ("record", "bytes: ours", "stock", "floor", "ours", "stock", "ours / stock")
     section = Section("Dump cost" if icount else "Dump cost in wall time", "", columns)
     runs, turns = (RUNS, 1) if icount else (WALL_RUNS, WALL_TURNS)
-    spread = 0.0
-    for compress in COMPRESS:
+    settings = [setting for setting in SETTINGS if icount or setting.wall]
+    costs: dict[Setting, tuple[Cost, ...]] = {}
+
+    def measure_settings(compress: str) -> int:
         with bench.guest(section.title.lower(), icount=icount, cmdline=compressing(compress)) as vm:
             settle(vm)
-            for setting in SETTINGS:
-                if setting.stock_compress != compress or not (icount or setting.wall):
-                    continue
-                bench.step(f"{section.title.lower()}: {setting.name}")
-                parameters = {"runs": runs, "compress": compress} | setting.parameters
-                costs = [cost_of_dump(vm, module, **parameters) for _ in range(turns) for module in (OURS, STOCK)]
-                (ours, floor), (stock, stock_floor) = map(least, (costs[::2], costs[1::2]))
-                spread = max(spread, *(cost.spread() for cost in (ours, floor, stock, stock_floor)))
-                section.add(
-                    setting.name,
-                    ours.bytes,
-                    stock.bytes,
-                    f"{floor.least / 1e6:.2f}",
-                    ratio(ours.least, floor.least),
-                    ratio(stock.least, stock_floor.least),
-                    ratio(ours.least, stock.least),
-                    **(verdict(ours.least / floor.least, setting.target) if icount else {}),
-                )
-            log = measure(vm, f"floor {RING} 1").bytes
+            for setting in settings:
+                if setting.stock_compress == compress:
+                    bench.step(f"{section.title.lower()}: {setting.name}")
+                    parameters = {"runs": runs, "compress": compress} | setting.parameters
+                    pairs = [cost_of_dump(vm, who, **parameters) for _ in range(turns) for who in (OURS, STOCK)]
+                    costs[setting] = (*least(pairs[::2]), *least(pairs[1::2]))
+            return measure(vm, f"floor {RING} 1").bytes
+
+    # Instructions can be counted in several guests at once.
+    log, _ = (bench.each if icount else map)(measure_settings, COMPRESS)
+    for setting in settings:
+        ours, floor, stock, stock_floor = costs[setting]
+        section.add(
+            setting.name,
+            ours.bytes,
+            stock.bytes,
+            f"{floor.least / 1e6:.2f}",
+            ratio(ours.least, floor.least),
+            ratio(stock.least, stock_floor.least),
+            ratio(ours.least, stock.least),
+            **(verdict(ours.least / floor.least, setting.target) if icount else {}),
+        )
     unit = "millions of instructions" if icount else "milliseconds"
-    section.notes = COST_NOTES.format(log=log, unit=unit, runs=runs * turns)
-    if icount:
-        section.notes += " " + SPREAD_NOTES.format(spread=spread)
-    else:
-        section.notes += " " + WALL_NOTES
+    spread = SPREAD_NOTES.format(spread=max(cost.spread() for four in costs.values() for cost in four))
+    section.notes = f"{COST_NOTES.format(log=log, unit=unit, runs=runs * turns)} {spread if icount else WALL_NOTES}"
     return section
 
 
@@ -184,7 +186,8 @@ def size_table(bench: Bench) -> Section:
     stored: dict[str, int] = {}
     sizes = [KIB << shift for shift in range(4, 11)]
     costs: dict[tuple[int, str], float] = {}
-    for compress in COMPRESS:
+
+    def measure_sizes(compress: str) -> None:
         with bench.guest("log size", cmdline=f"log_buf_len=2M {compressing(compress)}") as vm:
             for size in sizes:
                 bench.step(f"log size: {size // KIB} KiB, {compress}")
@@ -198,9 +201,11 @@ def size_table(bench: Bench) -> Section:
                     vm.ok(f"rmmod {module}")
                     stored[name] = show(vm)["records"][-1]["bytes"]
                 costs[size, "floor"] = measure(vm, f"floor {0x10000} {RUNS}").least / 1e6
+
+    bench.each(measure_sizes, COMPRESS)
     for size in sizes:
         section.add(f"{size // KIB} KiB", *(f"{costs[size, name]:.2f}" for name in columns[1:]))
-    section.notes = SIZE_NOTES.format(bytes="; ".join(f"{name}: {text}" for name, text in stored.items()))
+    section.notes = SIZE_NOTES.format(bytes="; ".join(f"{name}: {stored[name]}" for name in columns[1:-1]))
     section.plot = plot(
         "Dump cost against log size, record of 64 KiB",
         "log, KiB",

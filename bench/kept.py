@@ -82,26 +82,40 @@ class Kept:
         return f"{self.lines} / {self.bytes / 1000:.1f}{'' if self.newest else ' *'}"
 
 
+@dataclass(frozen=True)
+class Panic:
+    """What came back of a log and a panic."""
+
+    module: str
+    compress: str
+    lines: int
+    tells: bool  # The line that says why is among it.
+
+
 def run(bench: Bench) -> list[Section]:
+    guests = [(compress, cmdline) for compress in COMPRESS for cmdline in dict.fromkeys(log.cmdline for log in LOGS)]
     logs: dict[Log, bytes] = {}
     kept: dict[tuple[Log, Setting, str, str], Kept] = {}
-    panics = Section("Panics in a log that does not compress", PANIC_NOTES, ("module", "lines", "the panic"))
-    for compress in COMPRESS:
-        for cmdline in dict.fromkeys(log.cmdline for log in LOGS):
-            arguments = f"{compressing(compress)} {cmdline}"
-            with bench.guest("log kept", icount=False, region=2 * OUT, cmdline=arguments) as vm:
-                vm.ok(PHRAM)
-                for log in (log for log in LOGS if log.cmdline == cmdline):
-                    for setting in SETTINGS:
-                        bench.step(f"log kept, {compress}: {log.name}, {setting}")
-                        for module in (OURS, STOCK):
-                            logs[log], back = dump(vm, module, log, compress=compress, **setting.parameters())
-                            kept[log, setting, module, compress] = compare(logs[log], back)
-                if not cmdline:
+    panics: list[Panic] = []
+
+    def measure(options: tuple[str, str]) -> None:
+        compress, cmdline = options
+        arguments = f"{compressing(compress)} {cmdline}"
+        with bench.guest("log kept", icount=False, region=2 * OUT, cmdline=arguments) as vm:
+            vm.ok(PHRAM)
+            for log in (log for log in LOGS if log.cmdline == cmdline):
+                for setting in SETTINGS:
+                    bench.step(f"log kept, {compress}: {log.name}, {setting}")
                     for module in (OURS, STOCK):
-                        bench.step(f"log kept, {compress}: a panic with {module}")
-                        panic(vm, module, compress, panics)
-    return [*(table(log, logs[log], kept) for log in LOGS), panics]
+                        logs[log], back = dump(vm, module, log, compress=compress, **setting.parameters())
+                        kept[log, setting, module, compress] = compare(logs[log], back)
+            if not cmdline:
+                for module in (OURS, STOCK):
+                    bench.step(f"log kept, {compress}: a panic with {module}")
+                    panics.append(panic(vm, module, compress))
+
+    bench.each(measure, guests)
+    return [*(table(log, logs[log], kept) for log in LOGS), panic_table(panics)]
 
 
 def dump(vm: VM, module: str, log: Log, **parameters: object) -> tuple[bytes, bytes]:
@@ -142,8 +156,7 @@ def compare(log: bytes, back: bytes) -> Kept:
     return Kept(len(found), sum(len(line) + 1 for line in found), lines[-1] in found, len(found) == len(set(lines)))
 
 
-def panic(vm: VM, module: str, compress: str, section: Section) -> None:
-    """Has the guest panic, and says what came back."""
+def panic(vm: VM, module: str, compress: str) -> Panic:
     parameters = {"mem_size": MIB, "record_size": 0x10000, "compress": compress}
     vm.write(bytes(OUT))
     load(vm, module, **parameters)
@@ -153,9 +166,15 @@ def panic(vm: VM, module: str, compress: str, section: Section) -> None:
     vm.ok(PHRAM)
     vm.ok("insmod bench.ko")
     back = read_back(vm, module, **parameters)
-    tells = b"Kernel panic - not syncing" in back
-    target = {"target": "kept", "met": tells} if module == OURS else {}
-    section.add(f"{module}, {compress}", compare(text, back).lines, "kept" if tells else "lost", **target)
+    return Panic(module, compress, compare(text, back).lines, b"Kernel panic - not syncing" in back)
+
+
+def panic_table(panics: list[Panic]) -> Section:
+    section = Section("Panics in a log that does not compress", PANIC_NOTES, ("module", "lines", "the panic"))
+    for found in sorted(panics, key=lambda found: COMPRESS.index(found.compress)):
+        target = {"target": "kept", "met": found.tells} if found.module == OURS else {}
+        section.add(f"{found.module}, {found.compress}", found.lines, "kept" if found.tells else "lost", **target)
+    return section
 
 
 def table(log: Log, text: bytes, kept: dict[tuple[Log, Setting, str, str], Kept]) -> Section:
