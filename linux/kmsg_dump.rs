@@ -123,17 +123,18 @@ impl LogIter {
             let seq = self.next.wrapping_sub(1);
             let free = buf.get_mut(..start)?;
             let len = Self::message(seq, free);
-            if len == 0 && !self.is_found {
-                self.is_found = true;
-                self.oldest = Self::read(self.oldest, &mut []).map_or(self.next, |(seq, _)| seq);
-                continue;
-            }
             // If lines are missing, there was no room for the first of them. Asking for the length
             // each time would cost half as much again.
             let is_whole = len.saturating_add(Self::LINE_MAX) <= free.len()
                 || len == Self::message(seq, &mut []);
             if !is_whole && start != end {
                 break;
+            }
+            let is_gone = is_whole && len == 0;
+            if is_gone && !self.is_found {
+                self.is_found = true;
+                self.oldest = Self::read(self.oldest, &mut []).map_or(self.next, |(seq, _)| seq);
+                continue;
             }
             move_to_end(free, len);
             start = start.checked_sub(len)?;
