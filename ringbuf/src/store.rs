@@ -577,9 +577,12 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 
     /// Marks a dump as one with which a loop began.
     fn mark_first(&self, dump: u64) {
+        // Cheaper than `dump_of`, and there may be thousands of slots. A busy one has no such number.
+        let part = u64::from(PART_MAX);
+        let ranks = rank(dump, PART_MAX);
         for slot in self.slots.iter() {
             let value = slot.0.load(Ordering::Relaxed);
-            if dump_of(value) == dump {
+            if value & !(FIRST | part) == ranks {
                 // If it fails, the slot is about to be overwritten.
                 let _ = slot.0.compare_exchange(
                     value,
