@@ -7,7 +7,10 @@
 //! have been overwritten with anything in the meantime.
 
 use core::{
-    ops::Deref,
+    ops::{
+        Deref,
+        Range, //
+    },
     sync::atomic::{
         AtomicU64,
         AtomicUsize,
@@ -273,12 +276,14 @@ pub struct Store<M, T> {
 }
 
 /// What matters of a dump for the next one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Previous {
     boot_id: [u8; 16],
     dump: u64,
     /// See [`Seal::loop_start`].
     loop_start: u64,
+    /// Where its records are: there may be thousands of slots.
+    slots: Range<usize>,
 }
 
 impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
@@ -404,6 +409,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
                             boot_id: seal.boot_id,
                             dump: seal.dump,
                             loop_start: seal.loop_start,
+                            slots: 0..0,
                         }),
                         _ => None,
                     };
@@ -452,7 +458,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             self.seq.store(seq.saturating_add(1), Ordering::Relaxed);
         }
         if self.options.loop_ns != 0 {
-            self.previous = previous;
+            self.previous = previous.map(|previous: Previous| Previous {
+                slots: self.slots_of(previous.dump),
+                ..previous
+            });
             self.find_loops();
         }
         census.next = self.next_slot();
@@ -566,7 +575,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
                 continue;
             }
             last = start;
-            self.mark_first(start);
+            self.mark_first(start, 0..self.slots.len());
             loops = loops.saturating_add(1);
             // Bounds the work, whatever the seals claim.
             if loops >= LOOPS {
@@ -575,14 +584,25 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         }
     }
 
-    /// Marks a dump as one with which a loop began.
-    fn mark_first(&self, dump: u64) {
-        // Cheaper than `dump_of`, and there may be thousands of slots. A busy one has no such number.
-        let part = u64::from(PART_MAX);
-        let ranks = rank(dump, PART_MAX);
-        for slot in self.slots.iter() {
+    /// Returns the slots from the first to the last one with a record of `dump`.
+    fn slots_of(&self, dump: u64) -> Range<usize> {
+        let mut range = 0..0;
+        for (index, slot) in (0..self.slots.len()).zip(self.slots.iter()) {
+            if dump_of(slot.0.load(Ordering::Relaxed)) == dump {
+                if range.is_empty() {
+                    range.start = index;
+                }
+                range.end = index.saturating_add(1);
+            }
+        }
+        range
+    }
+
+    /// Marks a dump, whose records are all in these slots, as one with which a loop began.
+    fn mark_first(&self, dump: u64, slots: Range<usize>) {
+        for slot in self.slots.get(slots).unwrap_or_default() {
             let value = slot.0.load(Ordering::Relaxed);
-            if value & !(FIRST | part) == ranks {
+            if dump_of(value) == dump {
                 // If it fails, the slot is about to be overwritten.
                 let _ = slot.0.compare_exchange(
                     value,
@@ -895,9 +915,13 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
         let rank = rank(dump, part);
         store.newest.fetch_max(rank, Ordering::AcqRel);
         store.set(slot, rank);
-        // Once is enough, and there may be thousands of slots.
-        if loop_start != 0 && part == 1 {
-            store.mark_first(loop_start);
+        // If the loop is longer, that was done when the store was opened.
+        if let Some(previous) = store
+            .previous
+            .as_ref()
+            .filter(|previous| previous.dump == loop_start)
+        {
+            store.mark_first(loop_start, previous.slots.clone());
         }
         self.dump = dump;
         self.part = part.saturating_add(1);
