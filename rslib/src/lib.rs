@@ -111,10 +111,12 @@ impl Codec {
         let mut sum = 0u128;
         let mut pieces = data.chunks_exact(STEP);
         for piece in &mut pieces {
-            let first = sum.to_be_bytes();
-            let bytes = first.iter().zip(piece).map(|(a, b)| usize::from(a ^ b));
-            let parities = tables.iter().zip(bytes).map(|(table, byte)| table[byte]);
-            sum = parities.fold(sum << (8 * STEP), |sum, parity| sum ^ parity);
+            let (first, last) = ((sum >> 64) as u64, sum as u64);
+            let piece = u64::from_be_bytes(piece.try_into().expect("a piece has eight bytes"));
+            sum = u128::from(last) << 64;
+            for (table, byte) in tables.iter().zip((first ^ piece).to_be_bytes()) {
+                sum ^= table[usize::from(byte)];
+            }
         }
         let [.., table] = &**tables;
         for byte in pieces.remainder() {
