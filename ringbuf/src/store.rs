@@ -279,10 +279,10 @@ pub struct Store<M, T> {
 #[derive(Debug)]
 struct Previous {
     boot_id: [u8; 16],
-    dump: u64,
-    /// See [`Seal::loop_start`].
+    /// The dump with which the loop began, if the next one continues it: this one or that in
+    /// [`Seal::loop_start`].
     loop_start: u64,
-    /// Where its records are: there may be thousands of slots.
+    /// Where the records of that dump are: there may be thousands of slots.
     slots: Range<usize>,
 }
 
@@ -407,8 +407,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
                     previous = match kind {
                         Kind::Sealed(seal) | Kind::Damaged(seal) => Some(Previous {
                             boot_id: seal.boot_id,
-                            dump: seal.dump,
-                            loop_start: seal.loop_start,
+                            loop_start: match seal.loop_start {
+                                0 => seal.dump,
+                                start => start,
+                            },
                             slots: 0..0,
                         }),
                         _ => None,
@@ -459,7 +461,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         }
         if self.options.loop_ns != 0 {
             self.previous = previous.map(|previous: Previous| Previous {
-                slots: self.slots_of(previous.dump),
+                slots: self.slots_of(previous.loop_start),
                 ..previous
             });
             self.find_loops();
@@ -620,10 +622,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             Some(previous)
                 if previous.boot_id != info.boot_id && info.boottime_ns < self.options.loop_ns =>
             {
-                match previous.loop_start {
-                    0 => previous.dump,
-                    start => start,
-                }
+                previous.loop_start
             }
             _ => 0,
         }
@@ -915,12 +914,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
         let rank = rank(dump, part);
         store.newest.fetch_max(rank, Ordering::AcqRel);
         store.set(slot, rank);
-        // If the loop is longer, that was done when the store was opened.
-        if let Some(previous) = store
-            .previous
-            .as_ref()
-            .filter(|previous| previous.dump == loop_start)
-        {
+        if let Some(previous) = store.previous.as_ref().filter(|_| loop_start != 0) {
             store.mark_first(loop_start, previous.slots.clone());
         }
         self.dump = dump;

@@ -292,6 +292,18 @@ fn at_run_time() {
 }
 
 #[test]
+fn the_only_one_that_names_it_is_damaged() {
+    let mut machine = Machine::new(4);
+    machine.crash(100_000, "first");
+    machine.crash(20, "1");
+    let payload = machine.geometry.data_offset(1).unwrap();
+    machine.ram.bytes.borrow_mut()[payload + 40] ^= 1;
+    let again: Vec<_> = (0..9).map(|_| (20, 1, "again")).collect();
+    assert!(machine.boot(&again).iter().all(|result| result.is_ok()));
+    assert!(machine.has("first"));
+}
+
+#[test]
 fn nothing_else_to_take() {
     // The first one, and the newest, which is never overwritten.
     let mut machine = Machine::new(2);
