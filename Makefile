@@ -10,9 +10,9 @@ endif
 BUILD_DIR ?= .
 
 # The sources of the modules, without generated ones.
-sources = find . -name '.?*' -prune -o -path ./target -prune -o -path ./qemu-test -prune -o -path ./bench -prune -o \
+sources = find . -name '.?*' -prune -o -name target -prune -o -path ./qemu-test -prune -o -path ./bench -prune -o \
 	\( -name Kbuild -o -name '*.rs' -o -name '*.h' \) ! -name '*_generated.rs' -print
-rust_sources = find . -name '.?*' -prune -o -path ./target -prune -o -name '*.rs' ! -name '*_generated.rs' -print
+rust_sources = find . -name '.?*' -prune -o -name target -prune -o -name '*.rs' ! -name '*_generated.rs' -print
 quiet = $(if $(V),,@)
 kbuild = $(quiet)+$(MAKE) --no-print-directory -C '$(KDIR)' M='$(abspath $(BUILD_DIR))'
 # For what this Makefile itself runs in the environment.
@@ -43,8 +43,11 @@ bench: ## measure against the C modules, and write docs/bench.md; BENCH="dump ke
 	@$(enter) modules ramoopsctl
 	@scripts/enter python3 bench/bench.py $(BENCH)
 
-test: ## all tests and checks, in the same environment (root)
+test: ## what a change has to pass, in the same environment: 10 minutes; scripts/test STEP... runs some of it (root)
 	@scripts/test
+
+test-all: ## that, more of it, the debug kernel and other series: an hour (root)
+	@scripts/test --all
 
 test-debug: modules-debug ## every kind of crash, on a kernel with KASAN, lockdep and more; MATRIX=FILE writes the table (root)
 	@scripts/enter env KDIR="$$(scripts/find-kdir debug)" python3 -m pytest qemu-test/debug -n $(DEBUG_GUESTS) \
@@ -120,9 +123,9 @@ clippy-modules:
 	@$(MAKE) --no-print-directory modules BUILD_DIR=.build/clippy CLIPPY=1 KRUSTFLAGS=-Dwarnings
 
 clippy-cargo:
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --release --all-targets -- -D warnings
 
-shell_scripts = grep -rlE '^\#!/bin/(ba)?sh|^\# shellcheck shell=' .ci packaging qemu-test scripts
+shell_scripts = grep -rlE '^\#!/bin/(ba)?sh|^\# shellcheck shell=' .ci fuzz/run packaging qemu-test scripts
 
 check-shell: ## shellcheck
 	$(quiet)$(shell_scripts) | xargs shellcheck --external-sources --source-path=SCRIPTDIR
@@ -140,7 +143,7 @@ check-panic: modules ## no path in the modules leads to a Rust panic
 check-warnings: clean-modules ## the modules build without a warning
 	@mkdir -p .build
 	@$(MAKE) --no-print-directory modules 2>&1 | tee .build/modules.log
-	@test -e rust_ramoops.ko -a -e rust_phram.ko
+	@test -e $(BUILD_DIR)/rust_ramoops.ko -a -e $(BUILD_DIR)/rust_phram.ko
 	@! grep -i warning .build/modules.log
 
 # Comments may speak of it.
@@ -153,8 +156,9 @@ clean: clean-modules ## remove everything that was built in this folder (the env
 	rm -rf .build target test-logs
 
 clean-modules:
-	$(quiet)find . -path ./.git -prune -o -path ./.build -prune -o -path ./target -prune -o \( -name '*.o' -o -name '*.ko' -o \
-		-name '.*.cmd' -o -name '*.mod' -o -name '*.mod.c' -o -name 'modules.order' -o -name 'Module.symvers' -o \
+	@mkdir -p $(BUILD_DIR)
+	$(quiet)find $(BUILD_DIR) -path ./.git -prune -o -path ./.build -prune -o -name target -prune -o \
+		\( -name '*.o' -o -name '*.ko' -o -name '.*.cmd' -o -name '*.mod' -o -name '*.mod.c' -o -name 'modules.order' -o -name 'Module.symvers' -o \
 		-name '*_generated.rs' -o -name '.*.d' \) -type f -exec rm -f {} +
 
 help: ## this text
@@ -162,5 +166,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules ramoopsctl demo bench test test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
+.PHONY: modules ramoopsctl demo bench test test-all test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
 	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-unsafe check-warnings clean clean-modules help

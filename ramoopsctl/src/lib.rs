@@ -6,7 +6,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "program")]
 pub mod cli;
+#[cfg(feature = "program")]
 pub mod commands;
 pub mod detect;
 pub mod image;
@@ -16,8 +18,11 @@ pub mod mtdoops;
 pub mod pattern;
 pub mod record;
 pub mod report;
+#[cfg(feature = "program")]
 pub mod session;
+#[cfg(feature = "program")]
 pub mod source;
+#[cfg(feature = "program")]
 pub mod style;
 pub mod text;
 pub mod time;
