@@ -110,6 +110,7 @@ fuzz_target!(|data: &[u8]| {
 
     // What is to be found by the next boot, and not to be taken by its first dump.
     let mut newest: Option<(usize, Seal, Vec<u8>)> = None;
+    let mut newest_seq = None;
     for boot in [100, 101, 102] {
         ram.read.set(0);
         let (store, census) = open(&ram, &geometry, options);
@@ -120,7 +121,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(ram.read.get() <= 64 * mem_size + guesses, "too much work");
         if let Some((slot, seal, payload)) = &newest {
             assert_eq!(views[*slot], (Kind::Sealed(*seal), payload.clone()));
-            assert_eq!(census.newest_seq, Some(seal.seq));
+            assert_eq!(census.newest_seq, newest_seq);
         }
 
         let info = info_of_boot(boot);
@@ -140,6 +141,7 @@ fuzz_target!(|data: &[u8]| {
                     panic!("{:?}", views[slot]);
                 };
                 assert!(payload.ends_with(&text));
+                newest_seq = Some(seal.seq);
                 part_1.get_or_insert_with(|| (slot, *seal, payload.clone()));
 
                 for (other, view) in before.iter().enumerate() {
