@@ -16,6 +16,7 @@ use ringbuf::{
     },
     read_text,
     salvage_extent,
+    Census,
     DumpInfo,
     Extent,
     Geometry,
@@ -121,7 +122,17 @@ impl Bytes<'_> {
     }
 }
 
-pub fn open<'a>(ram: &'a Ram, geometry: &Geometry, options: Options) -> Store<&'a Ram, Vec<Slot>> {
+/// What the module sets if nobody says otherwise (`loop_secs=600`).
+pub const OPTIONS: Options = Options {
+    loop_ns: 600_000_000_000,
+};
+
+/// Opens the store, and looks whether what it counts can be.
+pub fn open<'a>(
+    ram: &'a Ram,
+    geometry: &Geometry,
+    options: Options,
+) -> (Store<&'a Ram, Vec<Slot>>, Census) {
     let table = (0..geometry.slots()).map(|_| Slot::default()).collect();
     let before = ram.bytes.borrow().clone();
     let (store, census) = Store::open(ram, *geometry, table, options).unwrap();
@@ -139,7 +150,7 @@ pub fn open<'a>(ram: &'a Ram, geometry: &Geometry, options: Options) -> Store<&'
     ];
     assert_eq!(sum.iter().sum::<usize>(), geometry.slots());
     assert!(*ram.bytes.borrow() == before, "opening wrote something");
-    store
+    (store, census)
 }
 
 pub const INFO: DumpInfo<'static> = DumpInfo {
@@ -189,13 +200,22 @@ pub fn look(ram: &Ram, geometry: &Geometry, slot: usize) -> (Kind, Vec<u8>) {
 /// What the store was filled with: per slot the seal's sequence number, and the payload.
 pub type Written = Vec<(Option<u64>, Vec<u8>)>;
 
-/// Fills a store with records of ours, and some of mainline's.
+/// A dump of the boot of that number.
+pub fn info_of_boot(boot: u8) -> DumpInfo<'static> {
+    DumpInfo {
+        boot_id: [boot; 16],
+        ..INFO
+    }
+}
+
+/// Fills a store with records of ours, a boot each, and some of mainline's.
 pub fn fill(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) -> Written {
     let mut written = vec![(None, Vec::new()); geometry.slots()];
     let dumps = input.u8() % 8;
     for i in 0..dumps {
-        let store = open(ram, geometry, Options::default());
-        let mut dump = store.begin(&INFO);
+        let (store, _) = open(ram, geometry, OPTIONS);
+        let info = info_of_boot(i);
+        let mut dump = store.begin(&info);
         let len = input.u16() % (dump.room() + 1);
         let text: Vec<u8> = (0..len).map(|at| b' ' + (at as u8 ^ i) % 90).collect();
         let slot = dump.append(&text, true).unwrap();

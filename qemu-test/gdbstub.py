@@ -10,7 +10,7 @@ from pathlib import Path
 
 TIMEOUT = 60.0  # A guest on a busy machine; a breakpoint that is never reached must fail.
 
-RDX, RSP, RIP = 3, 7, 16  # Numbers of registers in the protocol.
+RDX, RSI, RDI, RSP, RIP = 3, 4, 5, 7, 16  # Numbers of registers in the protocol.
 
 
 class Gdb:

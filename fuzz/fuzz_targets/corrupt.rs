@@ -9,10 +9,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringbuf::{
-    Kind,
-    Options, //
-};
+use ringbuf::Kind;
 use ringbuf_fuzz::{
     fill,
     look,
@@ -20,7 +17,8 @@ use ringbuf_fuzz::{
     small_geometry,
     Bytes,
     Ram,
-    INFO, //
+    INFO,
+    OPTIONS, //
 };
 
 /// Something that looks random.
@@ -98,7 +96,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 
-    let store = open(&ram, &geometry, Options::default());
+    let (store, _) = open(&ram, &geometry, OPTIONS);
     let slot = store.begin(&INFO).append(b"next", true).unwrap();
     let (kind, payload) = look(&ram, &geometry, slot);
     assert!(matches!(kind, Kind::Sealed(_)), "{kind:?}");

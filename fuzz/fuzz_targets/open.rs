@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Whatever the region and the parameters are: nothing panics, the work is bounded, and what is
-//! stored then is found.
+//! stored then is found: by the next boot as well, whose dump does not take it. No dump takes what is
+//! worth something while there is a slot with nothing.
 
 #![no_main]
 
@@ -10,17 +11,19 @@ use ringbuf::{
     Geometry,
     Kind,
     Options,
-    Params, //
+    Params,
+    Seal, //
 };
 use ringbuf_fuzz::{
     fill,
     forge,
+    info_of_boot,
     look,
     open,
     small_geometry,
     Bytes,
     Ram,
-    INFO, //
+    OPTIONS, //
 };
 
 /// Parameters as they come: most of them make no zone map.
@@ -42,6 +45,27 @@ fn any_geometry(input: &mut Bytes<'_>) -> Option<Geometry> {
     Some(geometry)
 }
 
+fn look_at_all(ram: &Ram, geometry: &Geometry) -> Vec<(Kind, Vec<u8>)> {
+    (0..geometry.slots())
+        .map(|slot| look(ram, geometry, slot))
+        .collect()
+}
+
+/// Something that nobody may take while there is a slot with nothing.
+fn is_worth_something(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Sealed(_) | Kind::Foreign(_) | Kind::Newer { .. } | Kind::Salvaged { .. }
+    )
+}
+
+fn is_worth_nothing(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Zero | Kind::Erased | Kind::Empty | Kind::Cleared(_) | Kind::Garbage
+    )
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Bytes(data);
     let mode = input.u8();
@@ -52,7 +76,12 @@ fuzz_target!(|data: &[u8]| {
     let Some(geometry) = geometry.filter(|geometry| geometry.mem_size() <= 1 << 16) else {
         return;
     };
-    let loop_ns = u64::from(mode & 2) * 30_000_000_000;
+    let options = match mode & 2 {
+        0 => Options::default(),
+        _ => OPTIONS,
+    };
+    let dumps = 1 + (mode >> 5 & 1);
+    let parts = 1 + (mode >> 6 & 1);
 
     let ram = Ram::new(vec![0; geometry.mem_size()]);
     if mode & 4 != 0 {
@@ -79,33 +108,56 @@ fuzz_target!(|data: &[u8]| {
         }
     }
 
-    ram.read.set(0);
-    for _ in 0..2 {
-        let store = open(&ram, &geometry, Options { loop_ns });
-        for slot in 0..geometry.slots() {
-            look(&ram, &geometry, slot);
-        }
+    // What is to be found by the next boot, and not to be taken by its first dump.
+    let mut newest: Option<(usize, Seal, Vec<u8>)> = None;
+    let mut newest_seq = None;
+    for boot in [100, 101, 102] {
+        ram.read.set(0);
+        let (store, census) = open(&ram, &geometry, options);
+        let mut views = look_at_all(&ram, &geometry);
         // The seal may be looked at several times, and blocks be read for each piece of text.
         let mem_size = geometry.mem_size();
         let guesses = usize::BITS as usize * 64 * 16;
         assert!(ram.read.get() <= 64 * mem_size + guesses, "too much work");
+        if let Some((slot, seal, payload)) = &newest {
+            assert_eq!(views[*slot], (Kind::Sealed(*seal), payload.clone()));
+            assert_eq!(census.newest_seq, newest_seq);
+        }
 
-        let mut slots = Vec::new();
-        for text in [b"first".as_slice(), b"second"] {
-            let slot = store.begin(&INFO).append(text, true).unwrap();
-            let (kind, payload) = look(&ram, &geometry, slot);
-            assert!(matches!(kind, Kind::Sealed(_)), "{kind:?}");
-            assert!(payload.ends_with(text));
-            slots.push((slot, payload));
-        }
-        let _ = open(&ram, &geometry, Options { loop_ns });
-        for (i, (slot, text)) in slots.iter().enumerate() {
-            if geometry.slots() > 1 || i == 1 {
-                let (kind, payload) = look(&ram, &geometry, *slot);
-                assert!(matches!(kind, Kind::Sealed(_)), "{kind:?}");
-                assert_eq!(payload, *text);
+        let info = info_of_boot(boot);
+        for _ in 0..dumps {
+            let mut dump = store.begin(&info);
+            let mut part_1 = None;
+            for part in 1..=parts {
+                let text = [boot, part];
+                let Ok(slot) = dump.append(&text, part == parts) else {
+                    // All slots have parts of this dump, or the newest one of the dump before.
+                    assert!(part > 1 && geometry.slots() <= usize::from(part));
+                    break;
+                };
+                let before = views;
+                views = look_at_all(&ram, &geometry);
+                let (Kind::Sealed(seal), payload) = &views[slot] else {
+                    panic!("{:?}", views[slot]);
+                };
+                assert!(payload.ends_with(&text));
+                newest_seq = Some(seal.seq);
+                part_1.get_or_insert_with(|| (slot, *seal, payload.clone()));
+
+                for (other, view) in before.iter().enumerate() {
+                    assert!(other == slot || views[other] == *view, "slot {other} changed");
+                }
+                let (evicted, _) = &before[slot];
+                assert!(
+                    !is_worth_something(evicted)
+                        || before.iter().all(|(kind, _)| !is_worth_nothing(kind)),
+                    "slot {slot} was taken: {before:?}"
+                );
+                if let Some((newest, ..)) = newest {
+                    assert!(slot != newest || geometry.slots() == 1, "the newest was taken");
+                }
             }
+            newest = part_1;
         }
-        ram.read.set(0);
     }
 });

@@ -19,14 +19,14 @@ use ramoopsctl::{
     },
     report, //
 };
-use ringbuf::Options;
 use ringbuf_fuzz::{
     fill,
     open,
     small_geometry,
     Bytes,
     Ram,
-    INFO, //
+    INFO,
+    OPTIONS, //
 };
 
 /// A size that may be right, or none.
@@ -63,7 +63,7 @@ fuzz_target!(|data: &[u8]| {
         };
         let ram = Ram::new(vec![0; geometry.mem_size()]);
         fill(&ram, &geometry, &mut input);
-        let store = open(&ram, &geometry, Options::default());
+        let (store, _) = open(&ram, &geometry, OPTIONS);
         let mut dump = store.begin(&INFO);
         let _ = dump
             .append(b"newest\n", false)

@@ -1,0 +1,206 @@
+"""Each step of a dump ends in a barrier over what it wrote, and the steps are those of ringbuf/FORMAT.md.
+
+An emulated machine has no caches: a barrier that is missing spoils nothing there. So the modules, as they are installed,
+are watched at work: breakpoints are where they write, where the kernel writes cached lines back, and at each fence.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gdbstub import Gdb, RDI, RDX, RIP, RSI
+from initramfs import our_modules
+from vm import BOOT_TIMEOUT, REGION_SIZE, REGION_START, VM
+
+HEADER, SEAL, BLOCK = 12, 192, 128  # Lengths, from FORMAT.md.
+MARK = 8  # The seal's magic and CRC, at its end.
+
+OOPS = "sh -c 'echo oops > /proc/test_oops'"
+
+Range = tuple[int, int]  # Begin and end.
+
+
+@pytest.fixture(scope="module")
+def shared_vm(initramfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+    """A guest that is emulated, whatever the host can do: so there may be any number of breakpoints."""
+    with VM(initramfs, tmp_path_factory.mktemp("guest"), cmdline="reserve_mem=1M:4096:oops") as vm:
+        yield vm
+
+
+@pytest.fixture(scope="module")
+def gdb_socket(shared_vm: VM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gdb") / "socket"
+    shared_vm.monitor(f"gdbserver unix:{path},server=on,wait=off")
+    return path
+
+
+@dataclass
+class Step:
+    """What was written up to a fence, and what of it was written back, by offset in the region."""
+
+    written: list[Range] = field(default_factory=list)
+    written_back: list[Range] = field(default_factory=list)
+
+
+def merged(ranges: list[Range]) -> list[Range]:
+    """The same bytes, in as few ranges as can be."""
+    result: list[Range] = []
+    for begin, end in sorted(ranges):
+        if result and begin <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((begin, end))
+    return result
+
+
+def symbols(vm: VM, *names: str) -> list[int]:
+    """Where functions of the kernel and its modules begin."""
+    lines = vm.ok(f"grep -E ' ({'|'.join(names)})([[:space:]]|$)' /proc/kallsyms").splitlines()
+    addresses = {line.split()[2]: int(line.split()[0], 16) for line in lines}
+    return [addresses[name] for name in names]
+
+
+def fences(vm: VM, module: str) -> list[int]:
+    """Where the store fences of a loaded module are."""
+    [path] = [path for path in our_modules() if path.name == f"{module}.ko"]
+    code = subprocess.run(["objdump", "--disassemble", path], check=True, capture_output=True, text=True).stdout
+    found = []
+    start = None
+    for line in code.splitlines():
+        if section := re.fullmatch(r"Disassembly of section (.+):", line):
+            # The sections for loading and unloading may be gone.
+            start = int(vm.ok(f"cat /sys/module/{module}/sections/.text"), 16) if section[1] == ".text" else None
+        elif start is not None and (fence := re.match(r" *([0-9a-f]+):\t.*\tsfence", line)):
+            found.append(start + int(fence[1], 16))
+    assert found, f"no fence in {module}"
+    return found
+
+
+def watch(vm: VM, gdb_socket: Path, module: str, command: str, function: str) -> list[Step]:
+    """Runs a command that makes the kernel call a function, and returns what a module does in that call.
+
+    The first write, which tells where the region is mapped, must be to the beginning of the region.
+    """
+    write, write_back, begin = symbols(vm, "memcpy_toio", "arch_wb_cache_pmem", function)
+    fence = fences(vm, module)
+    base = 0
+    steps = [Step()]
+    gdb = Gdb(gdb_socket)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            gdb.add_breakpoint(begin)
+            running = pool.submit(vm.run, command, timeout=BOOT_TIMEOUT)
+            gdb.go_on()
+            end = gdb.return_address()
+            for address in (write, write_back, *fence, end):
+                gdb.add_breakpoint(address)
+            while True:
+                gdb.step()
+                gdb.go_on()
+                stop = gdb.register(RIP)
+                if stop == end:
+                    break
+                if stop in fence:
+                    steps.append(Step())
+                    continue
+                address = gdb.register(RDI)
+                if stop == write:
+                    base = base or address
+                    at = address - base
+                    assert not steps[-1].written_back, "written after it was written back"
+                    steps[-1].written.append((at, at + gdb.register(RDX)))
+                else:
+                    assert stop == write_back, f"stopped at {stop:#x}"
+                    at = address - base
+                    steps[-1].written_back.append((at, at + gdb.register(RSI)))
+        finally:
+            gdb.detach()
+        running.result()
+    assert steps.pop() == Step(), "no fence after the last write"
+    return steps
+
+
+def expected(stride: int, size: int, ecc: int) -> list[list[Range]]:
+    """What each step of a record in the first zone writes, by FORMAT.md."""
+    blocks = -(-(stride - HEADER - ecc) // (BLOCK + ecc)) if ecc else 0
+    capacity = stride - HEADER - (blocks + 1 if ecc else 0) * ecc
+    seal = capacity - SEAL
+    sig, rest = (0, 4), (4, HEADER)
+
+    def at(begin: int, end: int) -> Range:
+        return HEADER + begin, HEADER + end
+
+    mark = at(capacity - MARK, capacity)
+    if not ecc:
+        return [[sig], [mark], [rest, at(0, size)], [at(seal, capacity)], [sig]]
+
+    def parity(block: int) -> Range:
+        return at(capacity + block * ecc, capacity + (block + 1) * ecc)
+
+    def whole(block: int) -> list[Range]:
+        return [at(block * BLOCK, min((block + 1) * BLOCK, capacity)), parity(block)]
+
+    first = seal // BLOCK
+    tail = range(first + 1, -(-capacity // BLOCK))
+    payload = {*range(min(-(-size // BLOCK), first)), first}
+    header = [parity(blocks)]
+    return [
+        [sig],
+        header,
+        [mark, *map(parity, tail)],
+        [rest, *(piece for block in payload for piece in whole(block))],
+        [piece for block in tail for piece in whole(block)],
+        header,
+        [sig],
+    ]
+
+
+def check(steps: list[Step], *, cached: bool) -> None:
+    for number, step in enumerate(steps):
+        if cached:
+            missing = [
+                (begin, end)
+                for begin, end in merged(step.written)
+                if not any(first <= begin and end <= last for first, last in merged(step.written_back))
+            ]
+            assert not missing, f"step {number}: not written back: {missing}"
+        else:
+            assert not step.written_back
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"mem_type": 2}, {"mem_type": 2, "ecc": 16}, {"mem_name": "oops"}, {"mem_type": 0}, {"mem_type": 1}],
+    ids=str,
+)
+def test_each_step_of_a_dump_ends_in_a_barrier(vm: VM, gdb_socket: Path, parameters: dict[str, object]) -> None:
+    vm.load_test_oops()
+    if "ecc" in parameters:
+        vm.ok("grep -q ^reed_solomon /proc/modules || insmod reed_solomon.ko")
+    if "mem_name" in parameters:
+        line = vm.insmod("rust_ramoops", **parameters)
+    else:
+        line = vm.ramoops(**parameters)
+    steps = watch(vm, gdb_socket, "rust_ramoops", OOPS, "kmsg_dump_desc")
+
+    place, stride = re.search(r"using 0x\w+@(0x\w+), \d+ slots of (\d+) bytes", line).groups()
+    size = int.from_bytes(vm.read(int(place, 16) - REGION_START + 8, 4), "little")
+    assert [merged(step.written) for step in steps] == [
+        merged(step) for step in expected(int(stride), size, parameters.get("ecc", 0))
+    ]
+    check(steps, cached=parameters.get("mem_type", 2) == 2)
+
+
+@pytest.mark.parametrize("mem_type", [0, 1, 2])
+def test_a_write_to_the_device_ends_in_a_barrier(vm: VM, gdb_socket: Path, mem_type: int) -> None:
+    vm.insmod("rust_phram", phram=f"oops,{REGION_START:#x},{REGION_SIZE:#x}", mem_type=mem_type)
+    steps = watch(vm, gdb_socket, "rust_phram", "dd if=/dev/zero of=/dev/mtd0 bs=4k count=1", "mtd_write")
+    assert [merged(step.written) for step in steps] == [[(0, 0x1000)]]
+    check(steps, cached=mem_type == 2)
