@@ -4,6 +4,9 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod cache;
+pub mod cut;
+
 use std::cell::RefCell;
 
 use ringbuf::{
@@ -400,13 +403,23 @@ pub mod mainline {
             .count()
     }
 
+    /// A file of length 0, which hides all that follow.
+    pub fn is_stamp_only(log: &[u8]) -> bool {
+        log.len() == stamp(log)
+    }
+
     /// What the user finds in /sys/fs/pstore for one slot.
     pub fn shown(image: &[u8], geometry: &Geometry, slot: usize) -> Option<Shown> {
-        let mut image = image.to_vec();
-        let mut prz = Prz::new(&mut image, geometry, slot);
+        let shown = file(image, geometry, slot)?;
+        assert!(!is_stamp_only(&shown.log), "slot {slot} has only a stamp");
+        Some(shown)
+    }
+
+    /// The same, be it of length 0 or not.
+    pub fn file(image: &[u8], geometry: &Geometry, slot: usize) -> Option<Shown> {
+        let mut image = image[slot * geometry.stride()..][..geometry.stride()].to_vec();
+        let mut prz = Prz::new(&mut image, geometry, 0);
         let log = prz.post_init()?;
-        // The header alone makes a file of length 0, which hides all that follow.
-        assert_ne!(log.len(), stamp(&log), "slot {slot} has only a stamp");
         (stamp(&log) != 0).then_some(Shown {
             log,
             corrected_bytes: prz.corrected_bytes,
