@@ -5,12 +5,13 @@
 //! A barrier settles the writes that lie within its range. What was written since may have reached
 //! RAM or not, in any order: every subset of those writes is tried, and also with one of them torn
 //! at each byte, either its beginning or its end being there. With parity there are too many writes
-//! between two barriers for that: there it is every subset, and every sequence that ends in a torn
-//! write or follows one.
+//! between two barriers for that: there it is every subset, and each of them torn at each byte among
+//! all that come before or after it, and among some of the others.
 
 mod common;
 
 use common::{
+    cache::Random,
     cut::{
         dump,
         starts,
@@ -28,9 +29,14 @@ fn apply(image: &mut [u8], offset: usize, data: &[u8]) {
 
 /// Calls `check` with each state of the region that a cut may leave, if `settled` has reached RAM
 /// and `pending` was written since.
-fn cut(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(&[u8])) {
+fn cut(
+    settled: &[u8],
+    pending: &[(usize, Vec<u8>)],
+    random: &mut Random,
+    check: &mut dyn FnMut(&[u8]),
+) {
     if pending.len() > 3 {
-        return cut_many(settled, pending, check);
+        return cut_many(settled, pending, random, check);
     }
     for subset in 0u32..1 << pending.len() {
         let chosen = || {
@@ -61,28 +67,34 @@ fn cut(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(&[u8]
 }
 
 /// The same for many writes.
-fn cut_many(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(&[u8])) {
+fn cut_many(
+    settled: &[u8],
+    pending: &[(usize, Vec<u8>)],
+    random: &mut Random,
+    check: &mut dyn FnMut(&[u8]),
+) {
     assert!(pending.len() <= 14, "too many states: {}", pending.len());
-    for subset in 0u32..1 << pending.len() {
+    let mut subset_with = |subset: u64, torn: usize, from: usize, to: usize| {
         let mut image = settled.to_vec();
         for (i, (offset, data)) in pending.iter().enumerate() {
-            if subset & (1 << i) != 0 {
+            if i == torn {
+                apply(&mut image, offset + from, &data[from..to]);
+            } else if subset & (1 << i) != 0 {
                 apply(&mut image, *offset, data);
             }
         }
         check(&image);
+    };
+    for subset in 0..1 << pending.len() {
+        subset_with(subset, usize::MAX, 0, 0);
     }
-    let all: Vec<(usize, u8)> = pending
-        .iter()
-        .flat_map(|(offset, data)| (*offset..).zip(data.iter().copied()))
-        .collect();
-    for at in 0..all.len() {
-        for part in [&all[..at], &all[at..]] {
-            let mut image = settled.to_vec();
-            for (offset, byte) in part {
-                image[*offset] = *byte;
-            }
-            check(&image);
+    for (torn, (_, data)) in pending.iter().enumerate() {
+        let before = (1 << torn) - 1;
+        for at in 1..data.len() {
+            subset_with(before, torn, 0, at);
+            subset_with(!before, torn, at, data.len());
+            subset_with(random.next(), torn, 0, at);
+            subset_with(random.next(), torn, at, data.len());
         }
     }
 }
@@ -90,13 +102,15 @@ fn cut_many(settled: &[u8], pending: &[(usize, Vec<u8>)], check: &mut dyn FnMut(
 /// Cuts a dump of `parts` into `image`.
 fn run(name: &str, world: &World, image: &[u8], parts: usize) {
     let (case, log) = dump(world, image, parts);
+    // Different subsets for each starting point.
+    let mut random = Random(name.len() as u64);
     let mut settled = image.to_vec();
     let mut pending: Vec<(usize, Vec<u8>)> = Vec::new();
     for (op, what) in log.iter().enumerate() {
         match what {
             Op::Write { offset, data } => pending.push((*offset, data.clone())),
             Op::Barrier { offset, len } => {
-                cut(&settled, &pending, &mut |image| {
+                cut(&settled, &pending, &mut random, &mut |image| {
                     if let Err(err) = case.check(image, &settled, op) {
                         panic!("{name}: {err}");
                     }
