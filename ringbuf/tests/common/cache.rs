@@ -190,6 +190,9 @@ impl Random {
     }
 }
 
+/// Looks at a region, given what is settled and the number of the operation.
+pub type Check<'a> = dyn FnMut(&[u8], &[u8], usize) -> Result<(), String> + 'a;
+
 /// Does what `log` says to `image`, and calls `check` with what a cut may leave before each barrier
 /// and at the end, with what is settled if the barriers work, and with the number of the operation.
 ///
@@ -199,7 +202,7 @@ pub fn cut_lines(
     image: &[u8],
     log: &[Op],
     omit: &dyn Fn(usize, usize) -> bool,
-    check: &mut dyn FnMut(&[u8], &[u8], usize) -> Result<(), String>,
+    check: &mut Check<'_>,
 ) -> Result<(Vec<(usize, usize)>, Cache), String> {
     let mut cache = Cache::new(image);
     let mut believed = Cache::new(image);
