@@ -156,7 +156,7 @@ fn every_barrier_of_a_delete_counts() {
     let emptied = |len, parts: &[(usize, &[Part])]| -> Vec<(usize, usize, Part)> {
         let of = |(barrier, parts): &(usize, &[Part])| {
             let barrier = *barrier;
-            let parts = parts.to_vec().into_iter();
+            let parts = parts.iter().copied();
             parts.map(move |part| (len, barrier, part))
         };
         parts.iter().flat_map(of).collect()
