@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from accel import choose_accel
+from guests import Guests, locked
 from initramfs import build_initramfs, build_test_module, our_modules, PROJECT
+from kernel import unpack_kernel
 from records import build_reader, Reader
-from vm import REGION_SIZE, VM
+from vm import kernel_image, REGION_SIZE, VM
 
 CONSOLE_LINES = 60
 
@@ -28,14 +29,6 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that all workers of this run share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if base.name.startswith("popen-") else base
-
-
-@contextmanager
-def locked(directory: Path, name: str) -> Iterator[Path]:
-    """Lets one worker at a time do something that is to be done once per run."""
-    with (directory / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield directory / name
 
 
 @pytest.fixture(scope="session")
@@ -73,13 +66,33 @@ def records(run_directory: Path) -> Reader:
 
 
 @pytest.fixture(scope="session")
-def boot(initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VM]:
-    """Starts a guest: `with boot(...) as vm`."""
+def guests(run_directory: Path, accel: str) -> Guests:
+    return Guests(run_directory, accel)
 
-    def start(**options: object) -> VM:
-        return VM(initramfs, tmp_path_factory.mktemp("guest"), accel=accel, **options)
+
+@pytest.fixture(scope="session")
+def kernel(run_directory: Path) -> Path:
+    """What guests boot unless a file of tests says otherwise: the stock kernel, unpacked, because that boots faster."""
+    with locked(run_directory, "vmlinux") as kernel:
+        if not kernel.exists():
+            unpack_kernel(kernel_image(), kernel)
+    return kernel
+
+
+@pytest.fixture(scope="session")
+def start(guests: Guests, kernel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VM]:
+    """Starts a guest from an initramfs: `with start(...) as vm`."""
+
+    def start(initramfs: Path, **options: object) -> VM:
+        return guests.start(initramfs, tmp_path_factory.mktemp("guest"), **({"kernel": kernel} | options))
 
     return start
+
+
+@pytest.fixture(scope="session")
+def boot(start: Callable[..., VM], initramfs: Path) -> Callable[..., VM]:
+    """Starts a guest from the initramfs that most tests use."""
+    return partial(start, initramfs)
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +111,10 @@ def shared_vm(boot: Callable[..., VM], vm_options: dict[str, object]) -> Iterato
 def vm(shared_vm: VM) -> VM:
     """The guest of this file of tests, with an empty region and nothing loaded.
 
-    A case that lost the guest costs a reset, and does not take the other cases with it.
+    A case that lost the guest does not take the other cases with it.
     """
     if shared_vm.lost:
-        shared_vm.reset()
+        shared_vm.restart()
     shared_vm.unload()
     shared_vm.write(bytes(REGION_SIZE))
     return shared_vm

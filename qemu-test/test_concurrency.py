@@ -1,7 +1,7 @@
 """Dumps at the same time, and dumps that never end: what the modules do then is stopped in the middle by test hooks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,9 @@ WRITES = 7  # Into the region, for one record: see FORMAT.md.
 
 
 @pytest.fixture(scope="module")
-def shared_vm(hooked_initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+def shared_vm(start: Callable[..., VM], hooked_initramfs: Path) -> Iterator[VM]:
     """A guest with two CPUs, and modules that can be stopped in the middle of a dump."""
-    directory = tmp_path_factory.mktemp("guest")
-    with VM(hooked_initramfs, directory, accel=accel, smp=2, cmdline="unknown_nmi_panic") as vm:
+    with start(hooked_initramfs, smp=2, cmdline="unknown_nmi_panic") as vm:
         yield vm
 
 

@@ -36,7 +36,7 @@ def build_kernel_tests(directory: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def shared_vm(accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+def shared_vm(start: Callable[..., VM], tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
     directory = tmp_path_factory.mktemp("mtd-suite")
     edges = directory / "mtd_edges"
     subprocess.run(["gcc-14", "-Wall", "-Werror", "-o", edges, HERE / "guest/mtd_edges.c"], check=True)
@@ -47,7 +47,7 @@ def shared_vm(accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         stock_modules=(*STOCK_MODULES, *FILE_SYSTEM),
         programs=(*UTILITIES, edges),
     )
-    with VM(image, directory / "guest", accel=accel) as vm:
+    with start(image) as vm:
         yield vm
 
 

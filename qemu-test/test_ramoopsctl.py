@@ -8,7 +8,8 @@ import pty
 import random
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,13 @@ def ctl_initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(ctl_initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VM]:
-    return lambda **options: VM(ctl_initramfs, tmp_path_factory.mktemp("guest"), accel=accel, **options)
+def boot(start: Callable[..., VM], ctl_initramfs: Path) -> Callable[..., VM]:
+    return partial(start, ctl_initramfs)
 
 
 @pytest.fixture(scope="module")
-def shared_vm(start: Callable[..., VM]) -> Iterator[VM]:
-    with start(cmdline="pstore.compress=none") as vm:
-        yield vm
+def vm_options() -> dict[str, object]:
+    return {"cmdline": "pstore.compress=none"}
 
 
 def test_our_records_on_the_host_and_in_the_guest(vm: VM, records: Reader) -> None:
@@ -102,11 +102,11 @@ def test_parity_corrects_what_flipped(vm: VM) -> None:
 
 @pytest.mark.parametrize("compress", ["none", "deflate"])
 @pytest.mark.parametrize("ecc", [0, 16])
-def test_records_of_stock_ramoops(vm: VM, start: Callable[..., VM], compress: str, ecc: int) -> None:
+def test_records_of_stock_ramoops(vm: VM, boot: Callable[..., VM], compress: str, ecc: int) -> None:
     if compress == "none":
         check_stock_records(vm, ecc, compress)
         return
-    with start(cmdline="pstore.compress=deflate") as other:
+    with boot(cmdline="pstore.compress=deflate") as other:
         check_stock_records(other, ecc, compress)
 
 

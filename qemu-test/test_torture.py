@@ -45,10 +45,11 @@ def vm_options() -> dict[str, object]:
     return {"smp": 2, "cmdline": "quiet nokaslr unknown_nmi_panic"}
 
 
-@pytest.fixture(scope="module")
-def gdb_socket(shared_vm: VM, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("gdb") / "socket"
-    shared_vm.monitor(f"gdbserver unix:{path},server=on,wait=off")
+@pytest.fixture
+def gdb_socket(vm: VM, tmp_path: Path) -> Path:
+    path = tmp_path / "socket"
+    vm.monitor("gdbserver none")
+    vm.monitor(f"gdbserver unix:{path},server=on,wait=off")
     return path
 
 

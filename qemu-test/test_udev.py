@@ -1,6 +1,6 @@
 """The udev rule that `make install` installs, with the real udev: a device node under the name of the device."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,12 @@ RULES = "usr/lib/udev/rules.d/60-rust_phram.rules"
 
 
 @pytest.fixture(scope="module")
-def shared_vm(accel: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
+def shared_vm(start: Callable[..., VM], tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
     directory = tmp_path_factory.mktemp("udev")
     image = directory / "initramfs.cpio"
     rules = PROJECT / "packaging/udev/60-rust_phram.rules"
     build_initramfs(image, our_modules(), programs=("udevadm", UDEVD), files={RULES: rules})
-    with VM(image, directory / "guest", accel=accel) as vm:
+    with start(image) as vm:
         vm.ok("mkdir -p /run /etc/udev; systemd-udevd --daemon; udevadm control --ping", timeout=60)
         yield vm
 

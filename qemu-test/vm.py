@@ -16,7 +16,7 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ MIB = 1 << 20
 RAM_SIZE = 256 * MIB
 REGION_START = 0x8000000  # The middle of the guest's RAM.
 REGION_SIZE = MIB
+
+STATE, CONSOLE, BOOT_ID = "state", "console.log", "boot-id"  # A saved guest: what QEMU keeps, and what this file does.
 
 BOOT_TIMEOUT = 120.0  # A boot takes 4 s on an idle machine; tests must not fail on a busy one.
 COMMAND_TIMEOUT = 20.0
@@ -74,15 +76,14 @@ class VM:
         kernel: Path | None = None,
         cpu: str = "max",
         icount: bool = False,  # Guest time is the number of instructions, in nanoseconds. Emulation only.
+        saved: Path | None = None,  # Where `save` has put a guest that was started with the same options.
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._console_file = directory / "console.log"
         self._qemu_log = directory / "qemu.log"
         self._region = region
-        self._boot_id = ""
-        self._pending = b""
-        self.boots = 0
-        self.lost = False  # Set by a `GuestError`: nothing is known of the guest's state until `reset`.
+        self._ram_size = ram
+        self.saved = saved  # Where `restart` begins.
 
         kernel_args = ["console=ttyS0 panic=-1 printk.devkmsg=on"]
         # The self-tests of the crypto API are a fifth of the boot time under emulation and no concern of ours.
@@ -91,29 +92,48 @@ class VM:
             kernel_args.append(f"memmap={memmap}")
         kernel_args.append(cmdline)
 
-        # Anonymous shared memory: the host sees the guest's RAM, and no file is left behind whatever happens.
-        self._ram_fd = os.memfd_create("guest-ram")
-        os.ftruncate(self._ram_fd, ram)
-        self._agent, agent_end = socket.socketpair()
-        qmp, qmp_end = socket.socketpair()
-        inherited = (self._ram_fd, agent_end.fileno(), qmp_end.fileno())
         self._command = [
             # QEMU must not outlive us, even if we are killed.
             *("setpriv", "--pdeathsig", "KILL", "--"),
             *("qemu-system-x86_64", "-accel", accel, "-cpu", cpu, "-smp", str(smp)),
             *(("-icount", "shift=0") if icount else ()),
             *("-machine", "q35,memory-backend=ram", "-m", f"{ram // MIB}"),
-            *("-object", f"memory-backend-file,id=ram,size={ram},mem-path=/proc/self/fd/{inherited[0]},share=on"),
             *("-no-user-config", "-nodefaults", "-display", "none"),
             *("-kernel", str(kernel or kernel_image()), "-initrd", str(initramfs), "-append", " ".join(kernel_args)),
-            *("-serial", f"file:{self._console_file}"),
-            *("-chardev", f"socket,id=agent,fd={inherited[1]}", "-serial", "chardev:agent"),
-            *("-chardev", f"socket,id=qmp,fd={inherited[2]}", "-mon", "chardev=qmp,mode=control"),
+            *("-chardev", f"file,id=console,path={self._console_file},append=on", "-serial", "chardev:console"),
+            *("-serial", "chardev:agent", "-mon", "chardev=qmp,mode=control"),
+            # Tells a guest that goes on from a saved state to draw new random numbers.
+            *("-device", "vmgenid,guid=auto"),
             *(word for device in devices for word in ("-device", device)),
         ]
+        self._start()
+
+    def _start(self) -> None:
+        """Starts QEMU, at the beginning of a boot or where a guest was saved."""
+        self._boot_id = ""
+        self._pending = b""
+        self.boots = 0
+        self.lost = False  # Set by a `GuestError`: nothing is known of the guest's state until `reset`.
+        # Anonymous shared memory: the host sees the guest's RAM, and no file is left behind whatever happens.
+        self._ram_fd = os.memfd_create("guest-ram")
+        os.ftruncate(self._ram_fd, self._ram_size)
+        self._agent, agent_end = socket.socketpair()
+        qmp, qmp_end = socket.socketpair()
+        inherited = (self._ram_fd, agent_end.fileno(), qmp_end.fileno())
+        ram = f"memory-backend-file,id=ram,size={self._ram_size},mem-path=/proc/self/fd/{inherited[0]},share=on"
+        connections = [
+            *("-object", ram),
+            *("-chardev", f"socket,id=agent,fd={inherited[1]}", "-chardev", f"socket,id=qmp,fd={inherited[2]}"),
+        ]
+        console = b""
+        if self.saved:
+            connections += ["-incoming", f"file:{self.saved / STATE}"]
+            console = (self.saved / CONSOLE).read_bytes()
+            self._boot_id = (self.saved / BOOT_ID).read_text()
+        self._console_file.write_bytes(console)
         with self._qemu_log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._command, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._command + connections, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         agent_end.close()
         qmp_end.close()
@@ -121,11 +141,12 @@ class VM:
         self._qmp = qmp.makefile("rw")
         self._qmp_ready = False
         qmp.close()  # What was made of it keeps it open.
-        self._ram = mmap.mmap(self._ram_fd, ram)
+        self._ram = mmap.mmap(self._ram_fd, self._ram_size)
 
     def __enter__(self) -> VM:
         try:
-            self.wait_for_boot()
+            if self.boots == 0:
+                self.wait_for_boot()
         except BaseException:
             self.close()
             raise
@@ -202,10 +223,54 @@ class VM:
     def wait_for_boot(self, timeout: float = BOOT_TIMEOUT) -> None:
         """Waits until a guest that is known to be booting is up. Answers that are still under way are dropped."""
         VM.last_used = self
+        if self.saved and self.boots == 0:
+            self._resume(timeout)
+            return
         before = self.boots
         deadline = time.monotonic() + timeout
         while self.boots == before:
             self._next_message(deadline, "the guest's boot")
+
+    # Saved guests
+
+    def save(self, directory: Path) -> None:
+        """Saves the guest, which stands still while that is done, and goes on."""
+        self.qmp("stop")
+        self.qmp("migrate", uri=f"file:{directory / STATE}")
+        self._wait_for("the guest to be saved", self._migrated, COMMAND_TIMEOUT)
+        (directory / CONSOLE).write_bytes(self._console_file.read_bytes())
+        (directory / BOOT_ID).write_text(self._boot_id)
+        self.qmp("cont")
+
+    def restart(self) -> None:
+        """Begins anew: where the guest was saved, or else with a boot."""
+        self.close()
+        self._start()
+        self.wait_for_boot()
+
+    def _migrated(self) -> bool:
+        status = self.qmp("query-migrate")["status"]
+        if status == "failed":
+            raise self._error("the guest cannot be saved")
+        return status == "completed"
+
+    def _resume(self, timeout: float) -> None:
+        """Waits until a guest goes on from where it was saved, and gives it what it must not share with others."""
+        self._wait_for("the saved guest", lambda: self.qmp("query-status")["status"] == "paused", timeout)
+        self.qmp("cont")
+        self.boots = 1
+        self.ok(
+            f"date -s @{time.time():.0f}\n"
+            "until dmesg | grep -q 'crng reseeded due to virtual machine fork'; do usleep 10000; done",
+            timeout,
+        )
+
+    def _wait_for(self, what: str, condition: Callable[[], bool], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise self._error(f"waited in vain for {what}")
+            time.sleep(0.01)
 
     # Modules
 
