@@ -10,6 +10,7 @@ pub mod linux {
     pub mod array;
     pub mod bindings;
     pub mod crc32c;
+    pub mod debugfs;
     pub mod kmsg_dump;
     pub mod param;
     pub mod random;
@@ -32,7 +33,7 @@ use core::sync::atomic::{
     Ordering, //
 };
 use kernel::{
-    debugfs,
+    debugfs::Writer,
     fmt,
     prelude::*,
     time::NSEC_PER_SEC, //
@@ -40,6 +41,7 @@ use kernel::{
 use linux::{
     array::Array,
     crc32c::crc32c,
+    debugfs,
     kmsg_dump::{
         self,
         Detail,
@@ -299,7 +301,7 @@ impl kmsg_dump::Dumper for Ramoops {
 }
 
 /// The contents of `/sys/kernel/debug/rust_ramoops/status`.
-impl debugfs::Writer for kmsg_dump::Registration<Ramoops> {
+impl Writer for kmsg_dump::Registration<Ramoops> {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ramoops = self.dumper();
         let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
@@ -330,19 +332,16 @@ impl debugfs::Writer for kmsg_dump::Registration<Ramoops> {
 struct RustRamoops {
     #[pin]
     dumper: debugfs::File<kmsg_dump::Registration<Ramoops>>,
-    _debugfs: debugfs::Dir,
 }
 
 impl kernel::InPlaceModule for RustRamoops {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        let debugfs = debugfs::Dir::new(c"rust_ramoops");
         try_pin_init!(Self {
             dumper <- {
                 let (ramoops, max_reason) = open()?;
                 let registration = kmsg_dump::Registration::register(ramoops, max_reason);
-                debugfs.read_only_file(c"status", registration)
+                debugfs::File::new(c"rust_ramoops", c"status", registration)
             },
-            _debugfs: debugfs,
         })
     }
 }
