@@ -16,6 +16,7 @@ pub mod linux {
     pub mod random;
     pub mod region;
     pub mod rslib;
+    pub mod stock_ramoops;
     mod str;
     pub mod time;
     pub mod try_lock;
@@ -60,6 +61,7 @@ use linux::{
         Region, //
     },
     rslib::Codec,
+    stock_ramoops,
     time,
     try_lock::{
         Guard,
@@ -363,6 +365,14 @@ fn open() -> Result<(Ramoops, Reason)> {
     let start = region.start();
     let encoding = encoding()?;
     let code = code(&geometry)?;
+    if stock_ramoops::uses(start..start.saturating_add(region.len() as u64)) {
+        pr_err!(
+            "mem_address={:#x} mem_size={:#x}: the module ramoops uses this memory; rmmod it first\n",
+            start,
+            geometry.mem_size()
+        );
+        return Err(EBUSY);
+    }
     let mapping = region
         .claim_and_map(c"rust_ramoops", mem_type)
         .inspect_err(|refusal| {
