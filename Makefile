@@ -83,6 +83,7 @@ install: ## install the modules, an example for /etc/modprobe.d in /usr/share/do
 	@test -e rust_ramoops.ko -a -e rust_phram.ko || { echo 'error: nothing to install; run make first.' >&2; exit 1; }
 	install -D -m 644 -t "$(DESTDIR)/lib/modules/$(release)/updates" rust_ramoops.ko rust_phram.ko
 	install -D -m 644 -t "$(DESTDIR)/usr/lib/udev/rules.d" packaging/udev/60-rust_phram.rules
+	install -D -m 644 -t "$(DESTDIR)/usr/lib/modprobe.d" packaging/modprobe.d/ramoops-or-rust_ramoops.conf
 	install -D -m 644 -t "$(DESTDIR)/usr/share/doc/rust_ramoops" packaging/modprobe.d/rust_ramoops.conf
 	test -n "$(DESTDIR)" || depmod "$(release)"
 	@test -e $(ctl) || echo 'note: the reader is not built; `make ramoopsctl`, then `make install-ramoopsctl`.'
@@ -104,7 +105,8 @@ uninstall: ## remove what install installed, for every kernel (root)
 		rm -fv "$$module" "$$updates/rust_phram.ko"; \
 		test -n "$(DESTDIR)" || depmod "$${release##*/}"; \
 	done
-	@rm -rf "$(DESTDIR)/usr/share/doc/rust_ramoops" "$(DESTDIR)/usr/lib/udev/rules.d/60-rust_phram.rules"
+	@rm -rf "$(DESTDIR)/usr/share/doc/rust_ramoops" "$(DESTDIR)/usr/lib/udev/rules.d/60-rust_phram.rules" \
+		"$(DESTDIR)/usr/lib/modprobe.d/ramoops-or-rust_ramoops.conf"
 	@rm -fv "$(DESTDIR)$(PREFIX)/sbin/ramoopsctl" "$(share)/man/man8/ramoopsctl.8" "$(share)"/man/man8/ramoopsctl-*.8 \
 		"$(share)/bash-completion/completions/ramoopsctl" "$(share)/zsh/site-functions/_ramoopsctl" \
 		"$(share)/fish/vendor_completions.d/ramoopsctl.fish"

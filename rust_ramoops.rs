@@ -10,11 +10,13 @@ pub mod linux {
     pub mod array;
     pub mod bindings;
     pub mod crc32c;
+    pub mod debugfs;
     pub mod kmsg_dump;
     pub mod param;
     pub mod random;
     pub mod region;
     pub mod rslib;
+    pub mod stock_ramoops;
     mod str;
     pub mod time;
     pub mod try_lock;
@@ -32,7 +34,7 @@ use core::sync::atomic::{
     Ordering, //
 };
 use kernel::{
-    debugfs,
+    debugfs::Writer,
     fmt,
     prelude::*,
     time::NSEC_PER_SEC, //
@@ -40,6 +42,7 @@ use kernel::{
 use linux::{
     array::Array,
     crc32c::crc32c,
+    debugfs,
     kmsg_dump::{
         self,
         Detail,
@@ -58,6 +61,7 @@ use linux::{
         Region, //
     },
     rslib::Codec,
+    stock_ramoops,
     time,
     try_lock::{
         Guard,
@@ -299,7 +303,7 @@ impl kmsg_dump::Dumper for Ramoops {
 }
 
 /// The contents of `/sys/kernel/debug/rust_ramoops/status`.
-impl debugfs::Writer for kmsg_dump::Registration<Ramoops> {
+impl Writer for kmsg_dump::Registration<Ramoops> {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ramoops = self.dumper();
         let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
@@ -330,19 +334,16 @@ impl debugfs::Writer for kmsg_dump::Registration<Ramoops> {
 struct RustRamoops {
     #[pin]
     dumper: debugfs::File<kmsg_dump::Registration<Ramoops>>,
-    _debugfs: debugfs::Dir,
 }
 
 impl kernel::InPlaceModule for RustRamoops {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        let debugfs = debugfs::Dir::new(c"rust_ramoops");
         try_pin_init!(Self {
             dumper <- {
                 let (ramoops, max_reason) = open()?;
                 let registration = kmsg_dump::Registration::register(ramoops, max_reason);
-                debugfs.read_only_file(c"status", registration)
+                debugfs::File::new(c"rust_ramoops", c"status", registration)
             },
-            _debugfs: debugfs,
         })
     }
 }
@@ -364,6 +365,14 @@ fn open() -> Result<(Ramoops, Reason)> {
     let start = region.start();
     let encoding = encoding()?;
     let code = code(&geometry)?;
+    if stock_ramoops::uses(start..start.saturating_add(region.len() as u64)) {
+        pr_err!(
+            "mem_address={:#x} mem_size={:#x}: the module ramoops uses this memory; rmmod it first\n",
+            start,
+            geometry.mem_size()
+        );
+        return Err(EBUSY);
+    }
     let mapping = region
         .claim_and_map(c"rust_ramoops", mem_type)
         .inspect_err(|refusal| {

@@ -59,7 +59,7 @@ impl fmt::Display for Refusal {
                 "the range is not wholly reserved memory, see /proc/iomem; reserve it at boot with memmap="
             }
             Self::Claimed => "the range is claimed by another driver, see /proc/iomem",
-            Self::NoMemory => "no memory answers there: it reads as all ones",
+            Self::NoMemory => "no memory answers there: what is written cannot be read back",
             Self::NotMapped => "the kernel cannot map the range, see the lines above",
             Self::UnknownName => "no reserve_mem= region of that name, see the kernel command line",
         })
@@ -299,6 +299,10 @@ impl Claim {
         if resource.is_null() {
             return Err(Refusal::Claimed);
         }
+        // Memory cut off by `mem=` is known as reserved from now on, so that others may map it, too.
+        //
+        // SAFETY: The resource is ours until it is released. Others only read it.
+        unsafe { (*resource).desc = bindings::IORES_DESC_RESERVED as c_ulong };
         // INVARIANT: The request succeeded.
         Ok(Self {
             start: region.start,
@@ -368,19 +372,51 @@ impl Mapping {
             mem_type,
             _claim: claim,
         };
-        if region.uncharted && mapping.reads_as_ones() {
+        let end = mapping.len.saturating_sub(Self::PROBE);
+        if region.uncharted && !(mapping.answers(0) && mapping.answers(end)) {
             return Err(Refusal::NoMemory);
         }
         Ok(mapping)
     }
 
-    /// Whether the first and the last bytes are all ones, as a bus answers where there is no memory.
-    fn reads_as_ones(&self) -> bool {
-        let all_ones = |offset: usize| {
-            let mut bytes = [0u8; 64];
-            self.read(offset, &mut bytes) && bytes.iter().all(|byte| *byte == 0xff)
+    /// How many bytes are looked at to see whether there is memory.
+    const PROBE: usize = 64;
+
+    /// Whether there is memory: it holds something, or what is written can be read back.
+    ///
+    /// Where there is none, all ones are read on most machines, and zeros on some virtual ones. But
+    /// that is what erased or fresh memory holds, too. One byte is changed for a moment then.
+    fn answers(&self, offset: usize) -> bool {
+        let mut bytes = [0; Self::PROBE];
+        let Some(bytes) = bytes.get_mut(..self.len.min(Self::PROBE)) else {
+            return false;
         };
-        all_ones(0) && all_ones(self.len.saturating_sub(64))
+        self.read(offset, bytes);
+        let [byte, rest @ ..] = bytes else {
+            return false;
+        };
+        if !matches!(byte, 0 | 0xff) || rest.iter().any(|other| other != byte) {
+            return true;
+        }
+        let last = offset.wrapping_add(rest.len());
+        let mut found = [*byte];
+        self.write(last, &[!*byte]);
+        self.flush(last);
+        self.read(last, &mut found);
+        self.write(last, &[*byte]);
+        self.barrier(last, 1);
+        found == [!*byte]
+    }
+
+    /// Makes the next read of a byte one of the memory, not of a cache, where the kernel can.
+    fn flush(&self, offset: usize) {
+        #[cfg(CONFIG_X86)]
+        if let Some(addr) = self.range(offset, 1) {
+            // SAFETY: The byte is mapped, by the type invariant.
+            unsafe { bindings::clflush_cache_range(addr.as_ptr().cast(), 1) };
+        }
+        #[cfg(not(CONFIG_X86))]
+        self.barrier(offset, 1);
     }
 
     /// The physical address.
