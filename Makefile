@@ -114,7 +114,7 @@ uninstall: ## remove what install installed, for every kernel (root)
 fmt: ## format all Rust sources
 	$(quiet)$(rust_sources) | xargs rustfmt --config-path .rustfmt.toml
 
-check: check-fmt clippy check-shell check-panic check-unsafe ## all checks that run nothing (in the environment: scripts/enter make check)
+check: check-fmt clippy check-shell check-panic check-stack check-unsafe ## all checks that run nothing (in the environment: scripts/enter make check)
 
 check-fmt: ## are all Rust sources formatted?
 	$(quiet)$(rust_sources) | xargs rustfmt --check --config-path .rustfmt.toml
@@ -140,6 +140,9 @@ check-panic: modules ## no path in the modules leads to a Rust panic
 			echo "error: $$module can panic: it needs the symbols above." >&2; exit 1; \
 		fi; \
 	done
+
+check-stack: modules ## no frame of ours is large, and little stack is needed in a crash
+	@scripts/check-stack rust_ramoops.ko rust_phram.ko
 
 # From clean, because only then every warning shows.
 check-warnings: clean-modules ## the modules build without a warning
@@ -169,4 +172,4 @@ help: ## this text
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
 .PHONY: modules ramoopsctl demo bench test test-all test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
-	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-unsafe check-warnings clean clean-modules help
+	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-stack check-unsafe check-warnings clean clean-modules help

@@ -340,8 +340,8 @@ impl kernel::InPlaceModule for RustRamoops {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             dumper <- {
-                let (ramoops, max_reason) = open()?;
-                let registration = kmsg_dump::Registration::register(ramoops, max_reason);
+                let max_reason = max_reason()?;
+                let registration = kmsg_dump::Registration::register(open(max_reason)?, max_reason);
                 debugfs::File::new(c"rust_ramoops", c"status", registration)
             },
         })
@@ -349,10 +349,33 @@ impl kernel::InPlaceModule for RustRamoops {
 }
 
 /// Checks the parameters, maps the region and reads it. Fails with one line that says why.
-fn open() -> Result<(Ramoops, Reason)> {
+///
+/// What comes of it is built in its place, and what can be a function of its own is not inlined: the
+/// stack is small.
+fn open(max_reason: Reason) -> Result<impl Init<Ramoops, Error>> {
     #[cfg(test_hooks)]
     test_hooks::on_load()?;
-    let max_reason = max_reason()?;
+    let encoding = encoding()?;
+    let (start, geometry, media) = map()?;
+    let (store, census) = scan(geometry, media)?;
+    Ok(try_init!(Ramoops {
+        store,
+        kmsg_bytes: params::kmsg_bytes.value(),
+        boot_id: random::bytes(),
+        census,
+        counters: Counters::default(),
+        panic_buffers: buffers(&geometry, encoding)?,
+        buffers: buffers(&geometry, encoding)?,
+    })
+    .chain(move |ramoops| {
+        publish(start, max_reason, ramoops);
+        Ok(())
+    }))
+}
+
+/// Finds and maps the region. Returns where it is, how it is divided, and the mapping.
+#[inline(never)]
+fn map() -> Result<(u64, Geometry, Media)> {
     let mem_type = MemType::from_number(params::mem_type.value()).ok_or_else(|| {
         pr_err!(
             "mem_type={}: must be 0 (write-combined), 1 (unbuffered) or 2 (cached)\n",
@@ -363,7 +386,6 @@ fn open() -> Result<(Ramoops, Reason)> {
     let region = find_region()?;
     let geometry = geometry(region.len())?;
     let start = region.start();
-    let encoding = encoding()?;
     let code = code(&geometry)?;
     if stock_ramoops::uses(start..start.saturating_add(region.len() as u64)) {
         pr_err!(
@@ -383,39 +405,19 @@ fn open() -> Result<(Ramoops, Reason)> {
                 refusal
             );
         })?;
+    Ok((start, geometry, Media { mapping, code }))
+}
 
+/// Reads the region.
+#[inline(never)]
+fn scan(geometry: Geometry, media: Media) -> Result<(Store<Media, Array<Slot>>, Census)> {
     let slots = Array::new(geometry.slots())?;
     let options = Options {
         loop_ns: params::loop_secs
             .value()
             .saturating_mul(NSEC_PER_SEC as u64),
     };
-    let media = Media { mapping, code };
-    let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
-    let ramoops = Ramoops {
-        store,
-        kmsg_bytes: params::kmsg_bytes.value(),
-        boot_id: random::bytes(),
-        census,
-        counters: Counters::default(),
-        panic_buffers: buffers(&geometry, encoding)?,
-        buffers: buffers(&geometry, encoding)?,
-    };
-    publish(
-        start,
-        &geometry,
-        max_reason,
-        &ramoops.store.memory().mapping,
-    );
-    pr_info!(
-        "using {:#x}@{:#x}, {} slots of {} bytes: {}\n",
-        geometry.mem_size(),
-        start,
-        geometry.slots(),
-        geometry.stride(),
-        Found(&ramoops.census)
-    );
-    Ok((ramoops, max_reason))
+    Store::open(media, geometry, slots, options).map_err(|_| EINVAL)
 }
 
 /// The last reason to dump, from `max_reason` or the older `dump_oops`.
@@ -563,6 +565,7 @@ fn encoding() -> Result<Encoding> {
 }
 
 /// Where the text of a record is put together.
+#[inline(never)]
 fn buffers(geometry: &Geometry, encoding: Encoding) -> Result<TryLock<Buffers>> {
     let buffers = Buffers::new(geometry, encoding).inspect_err(|_| {
         pr_err!(
@@ -590,12 +593,14 @@ fn code(geometry: &Geometry) -> Result<Option<Code>> {
     Ok(Some(Code { encoder, codec }))
 }
 
-/// Shows the values in effect in `/sys/module/rust_ramoops/parameters/`.
-fn publish(start: u64, geometry: &Geometry, max_reason: Reason, memory: &Mapping) {
+/// Shows the values in effect in `/sys/module/rust_ramoops/parameters/`, and says what was found.
+#[inline(never)]
+fn publish(start: u64, max_reason: Reason, ramoops: &Ramoops) {
+    let geometry = ramoops.store.geometry();
     let effective = geometry.params();
     params::mem_address.set_effective(start);
     params::mem_size.set_effective(effective.mem_size as u64);
-    params::mem_type.set_effective(memory.mem_type().number());
+    params::mem_type.set_effective(ramoops.store.memory().mapping.mem_type().number());
     params::record_size.set_effective(effective.record_size as u64);
     params::console_size.set_effective(effective.console_size as u64);
     params::ftrace_size.set_effective(effective.ftrace_size as u64);
@@ -603,6 +608,14 @@ fn publish(start: u64, geometry: &Geometry, max_reason: Reason, memory: &Mapping
     params::max_reason.set_effective(max_reason.number() as i32);
     params::ecc.set_effective(effective.ecc_size as i32);
     params::compress.set_default(b"none");
+    pr_info!(
+        "using {:#x}@{:#x}, {} slots of {} bytes: {}\n",
+        geometry.mem_size(),
+        start,
+        geometry.slots(),
+        geometry.stride(),
+        Found(&ramoops.census)
+    );
 }
 
 /// What was found in the region, in words.

@@ -54,11 +54,6 @@ The runs of one boot differ by at most {spread:.2%}."""
 WALL_NOTES = """\
 Measured without `-icount`, in wall time."""
 
-REGION_NOTES = """\
-The same dump into a record of 16 KiB, in an empty region and in one whose every slot holds a record (a copy of the
-first one), without other zones, so that slots have the same size everywhere. "relative" is the cost of ours, divided
-by its cost in the first row."""
-
 SIZE_NOTES = """\
 Dump cost in millions of instructions against the size of the log (`log_buf_len=2M`), record of 64 KiB. The floor is
 the iterator copying what an uncompressed record holds. Stock and the floor walk the whole log to find where to
@@ -68,7 +63,6 @@ start. Bytes of the largest log that are stored: {bytes}."""
 def run(bench: Bench) -> list[Section]:
     return [
         cost_table(bench, icount=True),
-        region_table(bench),
         size_table(bench),
         cost_table(bench, icount=False),
     ]
@@ -79,16 +73,13 @@ def settle(vm: VM) -> None:
     vm.ok(f"echo fill {SETTLE} {SEED} > /proc/bench", TIMEOUT)
 
 
-def cost_of_dump(
-    vm: VM, module: str, *, runs: int = RUNS, size: int = MIB, clear: bool = True, **parameters: object
-) -> tuple[Cost, Cost]:
+def cost_of_dump(vm: VM, module: str, *, runs: int = RUNS, **parameters: object) -> tuple[Cost, Cost]:
     """Has the module dump a full log. Returns what it costs, and the floor of the text that came back."""
-    if clear:
-        vm.write(bytes(size))
-    load(vm, module, mem_size=size, **parameters)
+    vm.write(bytes(MIB))
+    load(vm, module, **parameters)
     vm.ok(f"echo fill {RING} {SEED} > /proc/bench", TIMEOUT)
     cost = measure(vm, f"dump {runs}")
-    text = show(vm, size)["records"][-1]["bytes"]
+    text = show(vm)["records"][-1]["bytes"]
     floor = measure(vm, f"floor {text} {runs}")
     vm.ok(f"rmmod {module}")
     return replace(cost, bytes=text), floor
@@ -140,43 +131,6 @@ def least(costs: list[tuple[Cost, Cost]]) -> list[Cost]:
 
 def verdict(value: float, target: float | None) -> dict[str, object]:
     return {} if target is None else {"target": f"<= {target}", "met": value <= target}
-
-
-def region_table(bench: Bench) -> Section:
-    """Does the cost depend on the size of the region, or on how full it is?"""
-    columns = ("region", "bytes: ours", "stock", "ours", "relative", "stock")
-    section = Section("Dump cost and the region", REGION_NOTES, columns)
-    parameters = {"record_size": 0x4000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
-    first = 0
-    with bench.guest("region", region=64 * MIB, ram=512 * MIB, cmdline=compressing("none")) as vm:
-        settle(vm)
-        for size, name in ((MIB // 16, "64 KiB"), (MIB, "1 MiB"), (64 * MIB, "64 MiB")):
-            bench.step(f"region: {name}")
-            costs = {}
-            for module in (OURS, STOCK):
-                costs[module, "empty"] = cost_of_dump(vm, module, size=size, **parameters)
-                fill_slots(vm, size)
-                costs[module, "full"] = cost_of_dump(vm, module, size=size, clear=False, **parameters)
-            for state in ("empty", "full"):
-                (ours, floor), (stock, stock_floor) = costs[OURS, state], costs[STOCK, state]
-                first = first or ours.least
-                section.add(
-                    f"{name}, {state}",
-                    ours.bytes,
-                    stock.bytes,
-                    ratio(ours.least, floor.least),
-                    ratio(ours.least, first),
-                    ratio(stock.least, stock_floor.least),
-                    target="relative 0.95 to 1.05",
-                    met=0.95 <= ours.least / first <= 1.05,
-                )
-    return section
-
-
-def fill_slots(vm: VM, size: int) -> None:
-    """Copies the first slot over all others."""
-    layout = show(vm, size)["layout"]
-    vm.write(vm.read(0, layout["stride"]) * layout["slots"])
 
 
 def size_table(bench: Bench) -> Section:

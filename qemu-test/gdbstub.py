@@ -10,6 +10,8 @@ from pathlib import Path
 
 TIMEOUT = 60.0  # A guest on a busy machine; a breakpoint that is never reached must fail.
 
+CHUNK = 1024  # Bytes of memory in a packet: any stub takes so many.
+
 RDX, RSI, RDI, RSP, RIP = 3, 4, 5, 7, 16  # Numbers of registers in the protocol.
 
 
@@ -57,6 +59,9 @@ class Gdb:
     def add_breakpoint(self, address: int) -> None:
         self.ok(f"Z1,{address:x},1")
 
+    def remove_breakpoint(self, address: int) -> None:
+        self.ok(f"z1,{address:x},1")
+
     def go_on(self) -> None:
         """Lets all CPUs run until one of them is at a breakpoint: the one that the other orders are for from now on."""
         self._note_cpu(self.command("vCont;c"))
@@ -77,5 +82,16 @@ class Gdb:
 
     def return_address(self) -> int:
         """Where a function that was just called returns to."""
-        answer = self.command(f"m{self.register(RSP):x},8")
-        return int.from_bytes(bytes.fromhex(answer), "little")
+        return int.from_bytes(self.read(self.register(RSP), 8), "little")
+
+    def read(self, address: int, length: int) -> bytes:
+        """Reads memory, by virtual addresses."""
+        return b"".join(
+            bytes.fromhex(self.command(f"m{at:x},{min(CHUNK, address + length - at):x}"))
+            for at in range(address, address + length, CHUNK)
+        )
+
+    def write(self, address: int, data: bytes) -> None:
+        for at in range(0, len(data), CHUNK):
+            chunk = data[at : at + CHUNK]
+            self.ok(f"M{address + at:x},{len(chunk):x}:{chunk.hex()}")

@@ -3,10 +3,10 @@
 //! Stores crashes in the image of a region, and writes the new image to standard output:
 //!
 //! ```text
-//! fill <image> records=N [mem_size=N] [record_size=N] ...
+//! fill <image> records=N [parts=N] [mem_size=N] [record_size=N] ...
 //! ```
 //!
-//! Each is of one record, which its text fills.
+//! Each is of so many parts (1 if not given), that is records, which its text fills.
 
 #[expect(dead_code, reason = "this program prints no JSON")]
 mod common;
@@ -37,13 +37,14 @@ fn run() -> Result<(), String> {
         image,
         geometry,
         other,
-    } = common::arguments(&["records"])?;
-    let records = other.get("records").ok_or("records: not given")?;
+    } = common::arguments(&["records", "parts"])?;
+    let records = *other.get("records").ok_or("records: not given")?;
+    let parts = other.get("parts").copied().unwrap_or(1).max(1);
     let table: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
     let (store, _) = Store::open(image, geometry, table, Options::default())
         .map_err(|err| format!("{err:?}"))?;
     let text = log(geometry.payload_capacity());
-    for n in 1..=*records as u32 {
+    for n in 1..=records.div_ceil(parts) as u32 {
         let info = DumpInfo {
             reason: 1,
             reason_name: b"Panic",
@@ -56,9 +57,13 @@ fn run() -> Result<(), String> {
             urgent: true,
         };
         let mut dump = store.begin(&info);
-        let newest = &text[text.len().saturating_sub(dump.room())..];
-        dump.append(newest.as_bytes(), true)
-            .map_err(|err| format!("record {n}: {err:?}"))?;
+        let written = (n as usize - 1) * parts;
+        let last = records.min(written + parts);
+        for record in written + 1..=last {
+            let newest = &text[text.len().saturating_sub(dump.room())..];
+            dump.append(newest.as_bytes(), record == last)
+                .map_err(|err| format!("record {record}: {err:?}"))?;
+        }
     }
     let mut filled = vec![0; store.memory().len()];
     store.memory().read(0, &mut filled);

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Measures how fast records are stored on this machine, beside what cannot be spared: copying as
+//! many bytes to the same places, and computing their CRC-32C.
+//!
+//! ```text
+//! append <image> rounds=N [record_size=N] ...
+//! ```
+//!
+//! Each round fills the region once in both ways. The medians of all rounds are printed, in
+//! nanoseconds per record, as one line of JSON.
+
+mod common;
+
+use std::{
+    hint::black_box,
+    process::ExitCode,
+    time::Instant, //
+};
+
+use common::{
+    Arguments,
+    Image, //
+};
+use ringbuf::{
+    DumpInfo,
+    Geometry,
+    Memory,
+    Options,
+    Slot,
+    Store, //
+};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Line {
+    /// Bytes of a record: what is copied.
+    bytes: usize,
+    /// What it takes to store one.
+    append_ns: f64,
+    /// What it takes to copy it and to compute its checksum.
+    least_ns: f64,
+    /// The median of what one is to the other in each round.
+    ratio: f64,
+}
+
+fn main() -> ExitCode {
+    common::exit("append", run())
+}
+
+fn run() -> Result<(), String> {
+    let Arguments {
+        image,
+        geometry,
+        other,
+    } = common::arguments(&["rounds"])?;
+    let rounds = *other.get("rounds").ok_or("rounds: not given")?;
+    let slots = geometry.slots();
+    let table: Vec<Slot> = (0..slots).map(|_| Slot::default()).collect();
+    let (store, _) = Store::open(image, geometry, table, Options::default())
+        .map_err(|err| format!("{err:?}"))?;
+    let info = DumpInfo {
+        reason: 1,
+        reason_name: b"Panic",
+        count: 1,
+        realtime_ns: 1_800_000_000_000_000_000,
+        boottime_ns: 100_000_001_000,
+        boot_id: [1; 16],
+        description: b"sysrq triggered crash",
+        release: b"7.3.4",
+        urgent: true,
+    };
+    let bytes = geometry.payload_capacity();
+    let record: Vec<u8> = (0..bytes).map(|at| (at * 7 % 251) as u8).collect();
+    let text = &record[..store.begin(&info).room()];
+
+    let mut times = Vec::new();
+    // In the first round the region is new.
+    for round in 0..=rounds {
+        let append = time(slots, |_| {
+            let stored = store.begin(&info).append(black_box(text), true);
+            stored.map(|_| ()).map_err(|err| format!("{err:?}"))
+        })?;
+        let least = time(slots, |slot| {
+            copy_and_sum(store.memory(), &geometry, slot, black_box(&record))
+        })?;
+        if round > 0 {
+            times.push((append, least));
+        }
+    }
+    common::print(&Line {
+        bytes,
+        append_ns: median(times.iter().map(|(append, _)| *append)),
+        least_ns: median(times.iter().map(|(_, least)| *least)),
+        ratio: median(times.iter().map(|(append, least)| least / append)),
+    })
+}
+
+fn copy_and_sum(
+    image: &Image,
+    geometry: &Geometry,
+    slot: usize,
+    record: &[u8],
+) -> Result<(), String> {
+    let at = geometry.data_offset(slot).ok_or("no such slot")?;
+    black_box(Image::crc32c(!0, record));
+    image
+        .write(at, record)
+        .then_some(())
+        .ok_or("not in the region".into())
+}
+
+/// Nanoseconds for each of so many records.
+fn time(records: usize, mut store: impl FnMut(usize) -> Result<(), String>) -> Result<f64, String> {
+    let begin = Instant::now();
+    for record in 0..records {
+        store(record)?;
+    }
+    Ok(begin.elapsed().as_nanos() as f64 / records as f64)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
