@@ -145,7 +145,10 @@ fuzz_target!(|data: &[u8]| {
                 part_1.get_or_insert_with(|| (slot, *seal, payload.clone()));
 
                 for (other, view) in before.iter().enumerate() {
-                    assert!(other == slot || views[other] == *view, "slot {other} changed");
+                    assert!(
+                        other == slot || views[other] == *view,
+                        "slot {other} changed"
+                    );
                 }
                 let (evicted, _) = &before[slot];
                 assert!(
@@ -154,7 +157,10 @@ fuzz_target!(|data: &[u8]| {
                     "slot {slot} was taken: {before:?}"
                 );
                 if let Some((newest, ..)) = newest {
-                    assert!(slot != newest || geometry.slots() == 1, "the newest was taken");
+                    assert!(
+                        slot != newest || geometry.slots() == 1,
+                        "the newest was taken"
+                    );
                 }
             }
             newest = part_1;
