@@ -247,7 +247,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         };
         // A store of one slot would store nothing if it kept its only record.
         let takes_all = self.len() == 1 && turn.own.is_none();
-        (takes_all || self.below(choice.slot)? != 0).then_some(choice)
+        let is_part = turn.limit != self.unprotected && self.below(choice.slot)? != 0;
+        (takes_all || is_part).then_some(choice)
     }
 
     /// Looks at a position.
