@@ -154,12 +154,11 @@ fn every_barrier_of_a_delete_counts() {
     // header as well. A record that cannot only be emptied is erased afterwards, so that its header
     // is written again; and `sig` was right before.
     let emptied = |len, parts: &[(usize, &[Part])]| -> Vec<(usize, usize, Part)> {
-        let of = |(barrier, parts): &(usize, &[Part])| {
-            let barrier = *barrier;
-            let parts = parts.iter().copied();
-            parts.map(move |part| (len, barrier, part))
-        };
-        parts.iter().flat_map(of).collect()
+        let mut list = Vec::new();
+        for (barrier, parts) in parts {
+            list.extend(parts.iter().map(|part| (len, *barrier, *part)));
+        }
+        list
     };
     let all: &[Part] = &[Part::All, Part::FirstLine, Part::LastLine];
     let erased = emptied(4, &[(0, all)]);

@@ -233,6 +233,11 @@ impl World {
         ensure!(Some(seal.seq) > census.newest_seq, "{text}: {seal:?}");
         if views.len() > 1 {
             ensure!(newest != Some(next), "{text} took the newest");
+            // All these boots are a loop of crashes.
+            let could_take = |slot: usize| Some(slot) != newest && !is_first(views, slot);
+            if (0..views.len()).any(could_take) {
+                ensure!(!is_first(views, next), "{text} took the first");
+            }
             // A slot that the cut left without a record is preferred to one with a record.
             if views.iter().any(|view| !view.is_record()) {
                 ensure!(!views[next].is_record(), "{text} took {:?}", views[next]);
@@ -264,6 +269,16 @@ fn newest(views: &[Rc<View>]) -> Option<usize> {
         Some(((seal.dump, u32::MAX - seal.part), slot))
     });
     seals.max().map(|(_, slot)| slot)
+}
+
+/// Whether a loop began with the dump in that slot.
+fn is_first(views: &[Rc<View>], slot: usize) -> bool {
+    let Kind::Sealed(first) = views[slot].kind else {
+        return false;
+    };
+    let names_it =
+        |view: &Rc<View>| matches!(view.kind, Kind::Sealed(seal) if seal.loop_start == first.dump);
+    views.iter().any(names_it)
 }
 
 /// What is to be cut.
@@ -384,7 +399,12 @@ fn deleting(view: &View, before: &View, at: &dyn Fn() -> String) -> Result<(), S
 pub fn dump<'a>(world: &'a World, image: &[u8], parts: usize) -> (Case<'a>, Vec<Op>) {
     let ram = Ram::new(image.to_vec());
     let (store, _) = open(&ram, &world.geometry);
-    let mut dump = store.begin(&INFO);
+    // It continues a loop.
+    let info = DumpInfo {
+        boot_id: [1; 16],
+        ..INFO
+    };
+    let mut dump = store.begin(&info);
     let mut steps = Vec::new();
     for part in 1..=parts {
         // Shorter and longer than what is there already, and the longest.

@@ -154,6 +154,11 @@ pub fn encode(block: &[u8], parity: &mut [u8]) {
 
 pub type TestStore<'a> = Store<&'a Ram, Vec<Slot>>;
 
+/// What the module does unless it is told otherwise: `loop_secs=600`.
+pub const DEFAULT: Options = Options {
+    loop_ns: 600_000_000_000,
+};
+
 /// Dmesg zones only.
 pub fn params(mem_size: usize, record_size: usize) -> Params {
     Params {
@@ -187,7 +192,7 @@ pub fn table(geometry: &Geometry) -> Vec<Slot> {
 }
 
 pub fn open<'a>(ram: &'a Ram, geometry: &Geometry) -> (TestStore<'a>, Census) {
-    open_with(ram, geometry, Options::default())
+    open_with(ram, geometry, DEFAULT)
 }
 
 pub fn open_with<'a>(
