@@ -13,7 +13,7 @@ die() {
 	exit 1
 }
 
-# series SUPPORT: the kernel series with that support (tested, build-tested), or all.
+# series SUPPORT: the kernel series with that support (tested, build-tested), or all of them and of the other suites.
 series() {
 	awk -v support="$1" '!/^#/ && (support == "all" || $2 == support) { print $1 }' "$TOP/scripts/series"
 }
