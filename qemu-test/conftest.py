@@ -20,7 +20,7 @@ CONSOLE_LINES = 60
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--resets", default=30, type=int, help="resets in test_torture.py (default: 30)")
+    parser.addoption("--resets", default=30, type=int, help="resets in the long test of test_torture.py (default: 30)")
     parser.addoption("--seed", type=int, help="for what is random in test_torture.py (default: a new one)")
 
 

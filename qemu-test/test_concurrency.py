@@ -10,7 +10,7 @@ from records import OOPS, PANIC, Reader, Record
 from vm import VM
 
 PARAMETERS = {"record_size": 0x10000}
-OOPSES = 500  # On each of two CPUs.
+FEW_OOPSES, OOPSES = 50, 500  # On each of two CPUs. The slots are 15.
 SCRIBBLES = 1000  # At most so many times random bytes are written over the whole region.
 TAINT_WARN, TAINT_SOFTLOCKUP = 1 << 9, 1 << 14
 WRITES = 7  # Into the region, for one record: see FORMAT.md.
@@ -116,9 +116,10 @@ def storm(vm: VM, oopses: int, meanwhile: str = "") -> dict[str, int]:
     return count
 
 
-def test_two_cpus_oops_at_the_same_moment(vm: VM, records: Reader) -> None:
+@pytest.mark.parametrize("oopses", [FEW_OOPSES, pytest.param(OOPSES, marks=pytest.mark.long)])
+def test_two_cpus_oops_at_the_same_moment(vm: VM, records: Reader, oopses: int) -> None:
     vm.ramoops(**PARAMETERS)
-    count = storm(vm, OOPSES)
+    count = storm(vm, oopses)
     found = records(vm, **PARAMETERS)
     assert len(found) == count["slots"] and all(record.kind == "sealed" for record in found)
     assert [record.seq for record in found] == list(range(found[0].seq, found[0].seq + len(found)))
@@ -126,6 +127,7 @@ def test_two_cpus_oops_at_the_same_moment(vm: VM, records: Reader) -> None:
         assert "NULL pointer dereference" in record.text and record.text.endswith("\n")
 
 
+@pytest.mark.long
 def test_random_bytes_over_the_region_during_dumps(vm: VM, records: Reader) -> None:
     vm.phram()
     vm.ramoops(**PARAMETERS)

@@ -11,6 +11,9 @@ import pytest
 from initramfs import build_initramfs, HERE, our_modules, STOCK_MODULES
 from vm import insmod, REGION_SIZE, REGION_START, VM
 
+# The kernel's tests have to be built first.
+pytestmark = pytest.mark.long
+
 DRIVERS = ("phram", "rust_phram")
 
 # Of the kernel's source; what needs NAND flash tells so.

@@ -28,6 +28,7 @@ NewTorture = Callable[[dict[str, int]], Torture]
 REGION = {"mem_size": 0x20000, "record_size": 0x2000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
 SMALL_REGION = REGION | {"mem_size": 0x8000, "record_size": 0x1000}
 
+FEW_RESETS = 3
 RANDOM_LOOKS = 20  # Before each reset.
 STEPPED_LOOKS = 12
 PROGRESS = 10  # Resets between two lines that tell the totals.
@@ -67,10 +68,19 @@ def seed(pytestconfig: pytest.Config) -> int:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_a_few_resets(new_torture: NewTorture, seed: int, variant: str) -> None:
+    check_resets(new_torture, seed, variant, FEW_RESETS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_resets(new_torture: NewTorture, seed: int, pytestconfig: pytest.Config, variant: str) -> None:
-    parameters = VARIANTS[variant]
-    torture = new_torture(REGION | parameters)
-    numbers = range(list(VARIANTS).index(variant), int(pytestconfig.getoption("resets")), len(VARIANTS))
+    check_resets(new_torture, seed, variant, int(pytestconfig.getoption("resets")))
+
+
+def check_resets(new_torture: NewTorture, seed: int, variant: str, resets: int) -> None:
+    torture = new_torture(REGION | VARIANTS[variant])
+    numbers = range(list(VARIANTS).index(variant), resets, len(VARIANTS))
     for count, number in enumerate(numbers, 1):
         try:
             reset_once(torture, random.Random(f"{seed} {number}"), number)
@@ -123,7 +133,10 @@ def reset_once(torture: Torture, rng: random.Random, number: int) -> None:
     torture.check([after], dumps=2 if how == "panic" else 1, written=written)
 
 
-@pytest.mark.parametrize(("crash", "parameters"), [("oops", {}), ("panic", {"ecc": 16})], ids=["oops", "panic-ecc"])
+@pytest.mark.parametrize(
+    ("crash", "parameters"),
+    [pytest.param("oops", {}, id="oops"), pytest.param("panic", {"ecc": 16}, id="panic-ecc", marks=pytest.mark.long)],
+)
 def test_each_step_of_a_dump(new_torture: NewTorture, crash: str, parameters: dict[str, int]) -> None:
     torture = new_torture(SMALL_REGION | parameters)
     vm = torture.vm
