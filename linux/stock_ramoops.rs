@@ -50,8 +50,12 @@ unsafe extern "C" fn is_owner(dev: *mut bindings::device, range: *mut c_void) ->
     }
     // SAFETY: The device lives. `driver` may change at any time, and is only compared; `platform_data`
     // was set before the device became visible.
-    let (driver, data) =
-        unsafe { (ptr::read_volatile(&raw const (*dev).driver), (*dev).platform_data) };
+    let (driver, data) = unsafe {
+        (
+            ptr::read_volatile(&raw const (*dev).driver),
+            (*dev).platform_data,
+        )
+    };
     // Without a driver it is not loaded, or its parameters were no good.
     if driver.is_null() || data.is_null() {
         return 0;
