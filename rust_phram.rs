@@ -150,16 +150,18 @@ impl Param for DeviceList {
         let state = STATE.access(lock);
         match state.phase {
             Phase::Loading => {
-                if state
+                // Of two with the same name, as from modprobe.d and the command line, the last counts.
+                let slot = state
                     .specs
-                    .iter()
-                    .flatten()
-                    .any(|other| other.name == spec.name)
-                {
-                    return Err(refuse(Why::NameTaken));
+                    .iter_mut()
+                    .find(|slot| slot.is_none_or(|other| other.name == spec.name))
+                    .ok_or_else(|| refuse(Why::TooMany))?;
+                if slot.replace(spec).is_some() {
+                    pr_notice!(
+                        "phram={}: given again, the last one counts\n",
+                        spec.name.as_c_str()
+                    );
                 }
-                let free = state.specs.iter_mut().find(|slot| slot.is_none());
-                *free.ok_or_else(|| refuse(Why::TooMany))? = Some(spec);
             }
             Phase::Live(module) => {
                 state.map(spec).map_err(refuse)?;

@@ -444,8 +444,8 @@ fn max_reason() -> Result<Reason> {
 /// The region that the parameters name.
 fn find_region() -> Result<Region> {
     if let Some(name) = params::mem_name.value() {
-        return Region::named(name).map_err(|refusal| {
-            pr_err!("mem_name={}: {}\n", name, refusal);
+        return Region::named(&name).map_err(|refusal| {
+            pr_err!("mem_name={}: {}\n", &*name, refusal);
             refusal.into()
         });
     }
@@ -555,10 +555,10 @@ fn geometry(mem_size: usize) -> Result<Geometry> {
 fn encoding() -> Result<Encoding> {
     match params::compress.value() {
         None => Ok(Encoding::Plain),
-        Some(name) if name == c"none" => Ok(Encoding::Plain),
-        Some(name) if name == c"deflate" => Ok(Encoding::Deflate),
+        Some(name) if *name == *c"none" => Ok(Encoding::Plain),
+        Some(name) if *name == *c"deflate" => Ok(Encoding::Deflate),
         Some(name) => {
-            pr_err!("compress={}: must be none or deflate\n", name);
+            pr_err!("compress={}: must be none or deflate\n", &*name);
             Err(EINVAL)
         }
     }

@@ -87,7 +87,8 @@ impl<T: RamDevice> Registration<T> {
         device: T,
         module: &'static ThisModule,
     ) -> Result<impl PinInit<Self, Error> + use<'a, T>> {
-        let name = CString::try_from_fmt(fmt!("{}", options.name))?;
+        // Formatting it would change what is not ASCII.
+        let name = CString::try_from(options.name)?;
         let flags = if options.read_only {
             bindings::MTD_CAP_RAM & !bindings::MTD_WRITEABLE
         } else {

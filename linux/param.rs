@@ -20,8 +20,10 @@ use core::{
         DerefMut, //
     },
     sync::atomic::{
+        AtomicBool,
         AtomicI32,
         AtomicU64,
+        AtomicU8,
         Ordering, //
     },
 };
@@ -41,8 +43,7 @@ use kernel::{
         parse_int::ParseInt,
         BStr,
         Formatter, //
-    },
-    sync::SetOnce, //
+    }, //
 };
 
 /// The type of a module parameter.
@@ -138,47 +139,77 @@ impl Param for Int {
     }
 }
 
-/// A string of up to 63 characters, set at most once.
-pub struct Text(SetOnce<[u8; Self::SIZE]>);
+/// A string of up to 63 characters.
+pub struct Text {
+    is_set: AtomicBool,
+    /// Ends in NUL.
+    bytes: [AtomicU8; Self::SIZE],
+}
 
 impl Text {
     const SIZE: usize = 64;
 
     /// A parameter that is not set.
     pub const fn unset() -> Self {
-        Self(SetOnce::new())
+        Self {
+            is_set: AtomicBool::new(false),
+            bytes: [const { AtomicU8::new(0) }; Self::SIZE],
+        }
     }
 
     /// Sets the string that sysfs shows if none was given.
     pub fn set_default(&self, default: &[u8]) {
-        // If one was given, it stays.
-        let _ = self.populate(default);
+        if !self.is_set.load(Ordering::Relaxed) {
+            // A default that is too long is none.
+            let _ = self.replace(default);
+        }
     }
 
-    fn populate(&self, arg: &[u8]) -> Result {
-        let mut text = [0; Self::SIZE];
-        if arg.len() >= text.len() {
+    fn replace(&self, arg: &[u8]) -> Result {
+        if arg.len() >= self.bytes.len() {
             return Err(E2BIG);
         }
-        for (to, from) in text.iter_mut().zip(arg) {
-            *to = *from;
+        for (index, to) in self.bytes.iter().enumerate() {
+            to.store(arg.get(index).copied().unwrap_or(0), Ordering::Relaxed);
         }
-        self.0.populate(text).then_some(()).ok_or(EEXIST)
+        self.is_set.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The string, if one was given.
-    pub fn value(&self) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(self.0.as_ref()?).ok()
+    pub fn value(&self) -> Option<TextValue> {
+        self.is_set.load(Ordering::Relaxed).then(|| {
+            let mut value = [0; Self::SIZE];
+            for (to, from) in value.iter_mut().zip(&self.bytes) {
+                *to = from.load(Ordering::Relaxed);
+            }
+            TextValue(value)
+        })
     }
 }
 
 impl Param for Text {
+    // The kernel sets a parameter that is given twice twice: the last one counts.
     fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
-        self.populate(arg)
+        self.replace(arg)
     }
 
     fn show(&self, f: &mut dyn Write) -> fmt::Result {
-        f.write_fmt(fmt!("{}", self.value().unwrap_or_default()))
+        match self.value() {
+            Some(value) => f.write_fmt(fmt!("{}", &*value)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a [`Text`] was when its value was asked for.
+pub struct TextValue([u8; Text::SIZE]);
+
+impl Deref for TextValue {
+    type Target = CStr;
+
+    fn deref(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
     }
 }
 

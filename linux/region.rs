@@ -17,18 +17,26 @@ use core::{
 use kernel::error::to_result;
 #[cfg(CONFIG_OF)]
 use kernel::io::Resource;
+#[cfg(has_barriers)]
+use kernel::sync::barrier::{
+    mb,
+    Write, //
+};
 use kernel::{
     fmt,
-    page::PAGE_SIZE,
     prelude::*, //
 };
+
+/// What addresses are multiples of. It is the smallest page, not the kernel's: all ways to map a range
+/// take one that starts within a page.
+const ALIGN: u64 = 4096;
 
 /// Why a range of memory is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The length is zero.
     Empty,
-    /// The range does not start at a page boundary.
+    /// The range does not start at a multiple of [`ALIGN`].
     Misaligned,
     /// The range ends beyond what this CPU can address.
     Unaddressable,
@@ -50,7 +58,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "the size is zero",
-            Self::Misaligned => "the address is not a multiple of the page size",
+            Self::Misaligned => "the address is not a multiple of 4096",
             Self::Unaddressable => "the range ends beyond the addressable memory",
             Self::SystemRam => {
                 "the range is memory that the kernel uses; reserve it at boot with memmap= or reserve_mem="
@@ -114,7 +122,7 @@ impl MemType {
 ///
 /// # Invariants
 ///
-/// The range is not empty, starts at a page boundary and does not wrap. It is either disjoint from
+/// The range is not empty and does not wrap. It is either disjoint from
 /// System RAM (`ram` is false), or a `reserve_mem=` region, which the kernel never allocates from
 /// (`ram` is true).
 pub struct Region {
@@ -131,7 +139,7 @@ impl Region {
         if len == 0 {
             return Err(Refusal::Empty);
         }
-        if start % PAGE_SIZE as u64 != 0 {
+        if start % ALIGN != 0 {
             return Err(Refusal::Misaligned);
         }
         let end = start.checked_add(len).ok_or(Refusal::Unaddressable)?;
@@ -174,7 +182,7 @@ impl Region {
             Err(Refusal::NotReserved) => false,
             region => return region,
         };
-        // INVARIANT: Not empty, aligned and without wrapping, or `at` would have said so. That the
+        // INVARIANT: Not empty and without wrapping, or `at` would have said so. That the
         // kernel never allocates from there is the word of the platform, as it is for mainline.
         Ok(Self {
             start,
@@ -198,9 +206,6 @@ impl Region {
         let len = usize::try_from(size).map_err(|_| Refusal::Unaddressable)?;
         if len == 0 {
             return Err(Refusal::Empty);
-        }
-        if start % PAGE_SIZE as u64 != 0 {
-            return Err(Refusal::Misaligned);
         }
         // INVARIANT: memblock hands out ranges of RAM that do not wrap, and what `reserve_mem=` took
         // stays out of the page allocator.
@@ -364,6 +369,9 @@ impl Mapping {
             }
         };
         let addr = NonNull::new(addr.cast::<u8>()).ok_or(Refusal::NotMapped)?;
+        if mem_type == MemType::Cached && !cfg!(CONFIG_ARCH_HAS_PMEM_API) {
+            pr_warn!("on this machine cached memory cannot be written back: a reset may lose the newest of it\n");
+        }
         // INVARIANT: The whole region is mapped at `addr`.
         let mapping = Self {
             addr,
@@ -497,7 +505,8 @@ impl Mapping {
 
     /// Makes everything written to the range so far reach the RAM before anything written later.
     ///
-    /// Cached lines of the range are written back, and combined writes are flushed.
+    /// Combined writes are flushed. Cached lines of the range are written back, on architectures on
+    /// which the kernel can: on others, a warning was given when the range was mapped.
     pub fn barrier(&self, offset: usize, len: usize) {
         #[cfg(CONFIG_ARCH_HAS_PMEM_API)]
         if self.mem_type == MemType::Cached {
@@ -526,21 +535,23 @@ impl Drop for Mapping {
     }
 }
 
-/// Orders all writes before it, cached or combined, before all writes after it: C's `wmb()`, for
-/// which not every supported kernel has a helper.
+/// Orders all writes before it, cached or combined, before all writes after it: C's `wmb()`.
 fn write_barrier() {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(has_barriers)]
+    mb(Write);
+    // Kernels before 7.3 have no helper for it; these are what `wmb()` is there.
+    #[cfg(all(not(has_barriers), target_arch = "x86_64"))]
     // SAFETY: The instruction only orders memory accesses.
     unsafe {
         core::arch::asm!("sfence", options(nostack, preserves_flags))
     };
-    #[cfg(target_arch = "aarch64")]
+    #[cfg(all(not(has_barriers), target_arch = "aarch64"))]
     // SAFETY: The instruction only orders memory accesses.
     unsafe {
         core::arch::asm!("dsb st", options(nostack, preserves_flags))
     };
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    #[cfg(not(any(has_barriers, target_arch = "x86_64", target_arch = "aarch64")))]
+    compile_error!("this architecture needs Linux 7.3");
 }
 
 /// Fails if the kernel is locked down against access to physical memory, as `/dev/mem` does.

@@ -80,3 +80,28 @@ def test_each_memory_type_keeps_a_panic(vm: VM, records: Reader, mem_type: int) 
     vm.crash()
     [record] = records(vm, record_size=0x10000)
     assert record.kind == "sealed" and "Kernel panic" in record.text
+
+
+def test_the_last_one_of_a_parameter_counts(vm: VM) -> None:
+    place = f"mem_address={REGION_START:#x} mem_size={REGION_SIZE:#x}"
+    twice = "record_size=4k record_size=8k ecc=1 ecc=0 compress=none compress=deflate"
+    vm.ok(f"insmod rust_ramoops.ko mem_address=4096 {place} {twice}")
+    values = effective_values(vm)
+    assert (values["record_size"], values["ecc"], values["compress"]) == ("8192", "0", "deflate")
+    vm.ok("rmmod rust_ramoops")
+    result = vm.logged(f"insmod rust_ramoops.ko mem_name=first mem_name=a-longer-one mem_name=last {place}")
+    assert "mem_name=last: no reserve_mem" in result.log
+
+
+def test_the_last_device_of_a_name_counts(vm: VM) -> None:
+    # The one of "b" overlaps the first one of "a", which counts no longer.
+    start = f"{REGION_START:#x}"
+    vm.ok(f"insmod rust_phram.ko phram=a,{start},64k phram=b,{start},64k phram=a,{REGION_START + 0x10000:#x},128k")
+    assert vm.ok("cat /proc/mtd").splitlines()[1:] == ['mtd0: 00020000 00001000 "a"', 'mtd1: 00010000 00001000 "b"']
+
+
+@pytest.mark.parametrize("name", ["größe", "日本", r"\351\377"], ids=["utf-8", "three bytes", "no text"])
+def test_names_of_devices_may_be_any_bytes(vm: VM, name: str) -> None:
+    vm.ok(f'name=$(printf "{name}"); insmod rust_phram.ko "phram=$name,{REGION_START:#x},64k"')
+    vm.ok(f'printf "{name}\\n" | cmp - /sys/class/mtd/mtd0/name')
+    vm.ok(f'printf "\\"{name}\\"\\n" > /tmp/name; grep -aqFf /tmp/name /proc/mtd')

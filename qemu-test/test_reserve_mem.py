@@ -9,7 +9,7 @@ from vm import VM
 def vm_options() -> dict[str, object]:
     # The kernel picks the place: the same at each boot, as long as the kernel itself stays where it is. 2 MiB and no
     # less: a smaller region may be what the kernel left of its per-CPU areas, which it zeroes at each boot.
-    return {"memmap": "", "cmdline": "reserve_mem=2M:2M:oops nokaslr"}
+    return {"memmap": "", "cmdline": "reserve_mem=2M:2M:oops reserve_mem=0x10040:64:odd nokaslr"}
 
 
 @pytest.fixture
@@ -55,3 +55,13 @@ def test_a_name_or_length_that_does_not_fit_is_refused(vm: VM, value: str) -> No
 def test_an_unknown_mem_name_is_refused(vm: VM) -> None:
     result = vm.logged("insmod rust_ramoops.ko mem_name=nothing")
     assert result.status != 0 and "mem_name" in result.log
+
+
+def test_a_region_need_not_start_at_a_page(vm: VM) -> None:
+    vm.insmod("rust_ramoops", mem_name="odd")
+    address = int(vm.ok("cat /sys/module/rust_ramoops/parameters/mem_address"))
+    assert address % 4096 != 0
+    vm.insmod("rust_phram", phram="oops,@odd,0x10040,64")
+    vm.oops()
+    assert "NULL pointer dereference" in vm.ok("strings /dev/mtd0")
+    vm.ok("printf text | dd of=/dev/mtd0 bs=4 seek=16399 2>/dev/null && tail -c 4 /dev/mtd0 | grep -q text")
