@@ -91,7 +91,7 @@ class Reader:
 
 
 def build_reader() -> Path:
-    """Builds the host programs."""
-    command = ["cargo", "build", "--locked", "--release", "--quiet", "--package", "ringbuf", "--examples"]
+    """Builds the host programs. (As part of the whole workspace: that shares what the host tests have compiled.)"""
+    command = ["cargo", "build", "--locked", "--release", "--quiet", "--examples"]
     subprocess.run(command, cwd=PROJECT, check=True)
     return PROJECT / "target/release/examples"
