@@ -19,7 +19,6 @@ use ringbuf::{
     classify,
     layout::{
         Header,
-        Stamp,
         ECC_BLOCK,
         ECC_MAX,
         HEADER_LEN,
@@ -27,8 +26,11 @@ use ringbuf::{
         SEAL_MAGIC,
         SEAL_MAGIC_OFFSET,
         SIG,
-        STAMP_MAX,
         ZONE_MIN, //
+    },
+    prefix::{
+        Stamp,
+        STAMP_MAX, //
     },
     Geometry,
     GeometryError,

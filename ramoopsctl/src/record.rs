@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use ringbuf::{
     classify,
-    layout::{
+    prefix::{
         Stamp,
         Title,
         STAMP_MAX, //

@@ -23,7 +23,7 @@ use common::{
 };
 use ringbuf::{
     classify,
-    layout::Title,
+    prefix::Title,
     read_text,
     salvage_extent,
     Census,

@@ -3,19 +3,19 @@
 //! Deletes the record in a slot.
 
 use super::{
+    geometry::Geometry,
     layout::{
-        Geometry,
         Header,
         ECC_MAX,
         HEADER_LEN,
         HEADER_START,
         SIG, //
     },
+    memory::Memory,
     read::{
         classify,
         Kind, //
-    },
-    store::Memory, //
+    }, //
 };
 
 /// How long a piece of a zone is that is overwritten at once.

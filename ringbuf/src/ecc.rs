@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Computes parity, for the code that [`Memory::encode`](super::Memory::encode) describes.
+//! Computes parity, for the code that [`Memory::encode`](super::memory::Memory::encode) describes.
 //!
 //! The kernel's `encode_rs8()` looks up a product for each byte of parity, for each byte of data.
 //! Here a row of a table holds these products side by side: for each byte of data there is one look

@@ -7,13 +7,22 @@
 //! possible to tell a whole record from a torn one, and the newest from the oldest, after any
 //! reboot. `FORMAT.md` is the normative description.
 //!
-//! - [`layout`] is the one home of the layout on media.
-//! - [`read`] tells what a slot holds. It takes every byte of the region as hostile input.
+//! Each file looks only at files above it:
+//!
+//! - [`memory`]: access to the region, which is the caller's.
+//! - [`layout`]: the bytes of a record.
+//! - [`geometry`]: where zones lie.
+//! - [`prefix`]: the first lines of a record.
+//! - [`ecc`] computes parity; [`fit`] chooses how much text to compress into a record.
+//! - `zone` reads one zone, corrected; [`read`] tells what a slot holds. They take every byte of the
+//!   region as hostile input.
+//! - `sync`, `table`: which slot a record takes. They know nothing of the region.
+//! - `loops`: loops of crashes.
+//! - [`census`]: what is found when a store is opened.
+//! - `write`: the order in which a record is written.
+//! - [`store`] puts them together. It runs while the kernel panics: it takes no lock, allocates
+//!   nothing, cannot panic, and a dump reads nothing from the region.
 //! - [`clear`] deletes a record.
-//! - [`ecc`] computes parity.
-//! - [`fit`] chooses how much text to compress into a record.
-//! - [`store`] chooses slots and writes records. It runs while the kernel panics: it takes no
-//!   lock, allocates nothing, cannot panic, and reads nothing from the region.
 //!
 //! These files depend on `core` only and are compiled unchanged into a kernel module, as a module
 //! of its crate. That is why they name each other by `super::`.
@@ -32,23 +41,40 @@
     clippy::unwrap_used
 )]
 
+pub mod census;
 pub mod clear;
 pub mod ecc;
 pub mod fit;
+pub mod geometry;
 pub mod layout;
+mod loops;
+pub mod memory;
+pub mod prefix;
 pub mod read;
 pub mod store;
+mod sync;
+mod table;
+mod write;
+mod zone;
 
 pub use self::{
+    census::{
+        Census,
+        Diagnosis, //
+    },
     clear::clear,
     ecc::Encoder,
     fit::fit,
-    layout::{
-        Encoding,
+    geometry::{
         Geometry,
         GeometryError,
-        Params,
-        Seal, //
+        Params, //
+    },
+    layout::Seal,
+    memory::Memory,
+    prefix::{
+        DumpInfo,
+        Encoding, //
     },
     read::{
         classify,
@@ -56,20 +82,16 @@ pub use self::{
         read_text,
         salvage_extent,
         Content,
-        Extent,
         Foreign,
         Kind, //
     },
     store::{
-        Census,
-        Diagnosis,
         Dropped,
         Dump,
-        DumpInfo,
-        Memory,
         OpenError,
         Options,
-        Slot,
         Store, //
     },
+    table::Slot,
+    zone::Extent, //
 };

@@ -13,9 +13,11 @@ use common::{
 use ringbuf::{
     layout::{
         Header,
-        Prefix,
-        Stamp,
         PREFIX_MAX, //
+    },
+    prefix::{
+        Prefix,
+        Stamp, //
     },
     DumpInfo,
     Encoding,

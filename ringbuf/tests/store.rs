@@ -774,6 +774,14 @@ impl Memory for Stop<'_> {
     fn crc32c(crc: u32, data: &[u8]) -> u32 {
         kernel_crc32c(crc, data)
     }
+
+    fn encode(&self, _block: &[u8], _parity: &mut [u8]) {
+        unreachable!("there is no parity");
+    }
+
+    fn decode(&self, _block: &mut [u8], _parity: &mut [u8]) -> Option<usize> {
+        unreachable!("there is no parity");
+    }
 }
 
 #[test]

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The one place that atomics come from, so that a checker can put its own in their place.
+
+#[cfg(not(any(loom, shuttle)))]
+pub(super) use core::sync::atomic::{
+    AtomicU64,
+    AtomicUsize,
+    Ordering, //
+};
+#[cfg(loom)]
+pub(super) use loom::sync::atomic::{
+    AtomicU64,
+    AtomicUsize,
+    Ordering, //
+};
+#[cfg(shuttle)]
+pub(super) use shuttle::sync::atomic::{
+    AtomicU64,
+    AtomicUsize,
+    Ordering, //
+};
