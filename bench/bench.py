@@ -22,7 +22,7 @@ from common import Bench  # noqa: E402
 from report import Section  # noqa: E402
 from vm import GuestError, kernel_release  # noqa: E402
 
-SECTIONS = ("dump", "region", "kept", "mtd", "load", "stack", "reader")
+SECTIONS = ("dump", "region", "kept", "mtd", "load", "stack", "append", "reader")
 
 INTRODUCTION = """\
 Our modules against the C modules of the same kernel, on the same region and the same log. Figures are **instruction

@@ -40,9 +40,25 @@ slot, and a copy of each record."""
 
 
 SIZE_NOTES = """\
-In bytes, as `size` counts them, and as /proc/modules does once the module is loaded. Stock ramoops is the smaller part of
-what it takes: records, files and compression are in fs/pstore, which is part of the kernel's image. Ours checks what it is
-given and what it finds, and says in words what is wrong; every check that C leaves out is code."""
+In bytes, by the sections that are loaded: "init" is code that is freed after that, "unwind" the kernel's tables for stack
+traces, "other" its tables of places to patch, of parameters and of what modinfo shows. "in memory" is what /proc/modules
+says: pages, of which each kind of memory has its own. Stock ramoops is the smaller part of what it takes: records, files
+and compression are in fs/pstore, which is part of the kernel's image. Ours checks what it is given and what it finds, and
+says in words what is wrong; every check that C leaves out is code."""
+
+SYMBOL_NOTES = """\
+The largest functions and objects of ours, in bytes of the module's file."""
+
+# How the names of sections begin.
+SECTIONS = {
+    "text": (".text",),
+    "init": (".init.", ".exit."),
+    "rodata": (".rodata",),
+    "data": (".data", ".gnu.linkonce.this_module"),
+    "bss": (".bss",),
+    "unwind": (".orc_",),
+}
+LARGEST = 8
 
 
 @dataclass(frozen=True)
@@ -82,11 +98,11 @@ def run(bench: Bench) -> list[Section]:
                     met=max(ours.init / stock.init, ours.insmod / stock.insmod) <= 1,
                 )
                 memory.add(name, slots, ours.held, stock.held)
-        return [time, memory, size_table(vm)]
+        return [time, memory, size_table(vm), symbol_table()]
 
 
 def size_table(vm: VM) -> Section:
-    section = Section("Size of the modules", SIZE_NOTES, ("module", "text", "data", "loaded"))
+    section = Section("Size of the modules", SIZE_NOTES, ("module", *SECTIONS, "other", "in memory"))
     region = {"mem_address": hex(REGION_START), "mem_size": MIB}
     phram = {"phram": f"oops,{REGION_START:#x},{MIB:#x}"}
     ours = {path.stem: path.read_bytes() for path in our_modules()}
@@ -95,12 +111,33 @@ def size_table(vm: VM) -> Section:
         vm.insmod(name, **parameters)
         loaded = vm.ok(f"grep '^{name} ' /proc/modules").split()[1]
         vm.ok(f"rmmod {name}")
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(contents)
-            file.flush()
-            table = subprocess.run(["size", file.name], capture_output=True, text=True, check=True).stdout
-        text, data, bss, *_ = table.splitlines()[1].split()
-        section.add(name, text, int(data) + int(bss), loaded)
+        section.add(name, *sections_of(contents), loaded)
+    return section
+
+
+def sections_of(module: bytes) -> list[int]:
+    """The bytes of each of `SECTIONS`, and of what else is loaded."""
+    sizes = dict.fromkeys((*SECTIONS, "other"), 0)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(module)
+        file.flush()
+        table = subprocess.run(["readelf", "-SW", file.name], capture_output=True, text=True, check=True).stdout
+    # Name, type, address, offset, size, size of an entry, flags: A is for what is loaded.
+    for name, size in re.findall(r"\] (\S+) +\w+ +\w+ \w+ (\w+) \w+ +\w*A", table):
+        kind = next((kind for kind, beginnings in SECTIONS.items() if name.startswith(beginnings)), "other")
+        sizes[kind] += int(size, 16)
+    return list(sizes.values())
+
+
+def symbol_table() -> Section:
+    section = Section("Largest symbols", SYMBOL_NOTES, ("module", "symbol", "bytes"))
+    for path in our_modules():
+        command = ["nm", "--print-size", "--size-sort", "--reverse-sort", "--radix=d", "--demangle", path]
+        symbols = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        symbols = [line.split(maxsplit=3) for line in symbols if "__this_module" not in line]
+        for _, size, _, name in symbols[:LARGEST]:
+            # Without paths.
+            section.add(path.stem, f"`{re.sub(r'\w+(\[\w+])?::(?=\w)', '', name)}`", int(size))
     return section
 
 
