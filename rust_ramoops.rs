@@ -209,15 +209,21 @@ impl Memory for Media {
     }
 }
 
+/// The region as a store.
+struct Opened {
+    store: Store<Media, Array<Slot>>,
+    /// What it held when it was opened.
+    census: Census,
+}
+
 /// Stores the kernel log when the kernel crashes.
 struct Ramoops {
-    store: Store<Media, Array<Slot>>,
+    /// Not in here, because all this is on the stack while it is made.
+    region: KBox<Opened>,
     /// How much of the log one dump stores, if more than one record.
     kmsg_bytes: u64,
     /// A random number of this boot.
     boot_id: [u8; 16],
-    /// What the region held when it was opened.
-    census: Census,
     /// What has happened since.
     counters: Counters,
     /// For when the kernel panics. No other dump ever holds them, so that a CPU stopped in the middle
@@ -279,7 +285,7 @@ impl kmsg_dump::Dumper for Ramoops {
             release: utsname::release(),
             urgent: panic,
         };
-        let mut dump = self.store.begin(&info);
+        let mut dump = self.region.store.begin(&info);
         let mut log = LogIter::newest();
         let mut stored = 0u64;
         // Every turn stores a record or ends, and a dump has no more parts than there are slots.
@@ -307,14 +313,14 @@ impl Writer for kmsg_dump::Registration<Ramoops> {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ramoops = self.dumper();
         let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
-        let geometry = ramoops.store.geometry();
+        let geometry = ramoops.region.store.geometry();
         f.write_fmt(fmt!("slots: {}\n", geometry.slots()))?;
         f.write_fmt(fmt!("slot size: {}\n", geometry.stride()))?;
         f.write_fmt(fmt!(
             "next slot: {}\n",
-            ramoops.store.next_slot().unwrap_or(0)
+            ramoops.region.store.next_slot().unwrap_or(0)
         ))?;
-        f.write_fmt(fmt!("found at load: {}\n", Found(&ramoops.census)))?;
+        f.write_fmt(fmt!("found at load: {}\n", Found(&ramoops.region.census)))?;
         let counters = &ramoops.counters;
         f.write_fmt(fmt!("dumps: {}\n", read(&counters.dumps)))?;
         f.write_fmt(fmt!("records written: {}\n", read(&counters.records)))?;
@@ -340,8 +346,8 @@ impl kernel::InPlaceModule for RustRamoops {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             dumper <- {
-                let max_reason = max_reason()?;
-                let registration = kmsg_dump::Registration::register(open(max_reason)?, max_reason);
+                let (ramoops, max_reason) = open()?;
+                let registration = kmsg_dump::Registration::register(ramoops, max_reason);
                 debugfs::File::new(c"rust_ramoops", c"status", registration)
             },
         })
@@ -350,27 +356,23 @@ impl kernel::InPlaceModule for RustRamoops {
 
 /// Checks the parameters, maps the region and reads it. Fails with one line that says why.
 ///
-/// What comes of it is built in its place, and what can be a function of its own is not inlined: the
-/// stack is small.
-fn open(max_reason: Reason) -> Result<impl Init<Ramoops, Error>> {
+/// The steps that need much stack are functions of their own, and not inlined.
+fn open() -> Result<(Ramoops, Reason)> {
     #[cfg(test_hooks)]
     test_hooks::on_load()?;
+    let max_reason = max_reason()?;
     let encoding = encoding()?;
     let (start, geometry, media) = map()?;
-    let (store, census) = scan(geometry, media)?;
-    Ok(try_init!(Ramoops {
-        store,
+    let ramoops = Ramoops {
+        region: scan(geometry, media)?,
         kmsg_bytes: params::kmsg_bytes.value(),
         boot_id: random::bytes(),
-        census,
         counters: Counters::default(),
         panic_buffers: buffers(&geometry, encoding)?,
         buffers: buffers(&geometry, encoding)?,
-    })
-    .chain(move |ramoops| {
-        publish(start, max_reason, ramoops);
-        Ok(())
-    }))
+    };
+    publish(start, max_reason, &ramoops.region);
+    Ok((ramoops, max_reason))
 }
 
 /// Finds and maps the region. Returns where it is, how it is divided, and the mapping.
@@ -410,14 +412,15 @@ fn map() -> Result<(u64, Geometry, Media)> {
 
 /// Reads the region.
 #[inline(never)]
-fn scan(geometry: Geometry, media: Media) -> Result<(Store<Media, Array<Slot>>, Census)> {
+fn scan(geometry: Geometry, media: Media) -> Result<KBox<Opened>> {
     let slots = Array::new(geometry.slots())?;
     let options = Options {
         loop_ns: params::loop_secs
             .value()
             .saturating_mul(NSEC_PER_SEC as u64),
     };
-    Store::open(media, geometry, slots, options).map_err(|_| EINVAL)
+    let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
+    Ok(KBox::new(Opened { store, census }, GFP_KERNEL)?)
 }
 
 /// The last reason to dump, from `max_reason` or the older `dump_oops`.
@@ -595,12 +598,12 @@ fn code(geometry: &Geometry) -> Result<Option<Code>> {
 
 /// Shows the values in effect in `/sys/module/rust_ramoops/parameters/`, and says what was found.
 #[inline(never)]
-fn publish(start: u64, max_reason: Reason, ramoops: &Ramoops) {
-    let geometry = ramoops.store.geometry();
+fn publish(start: u64, max_reason: Reason, region: &Opened) {
+    let geometry = region.store.geometry();
     let effective = geometry.params();
     params::mem_address.set_effective(start);
     params::mem_size.set_effective(effective.mem_size as u64);
-    params::mem_type.set_effective(ramoops.store.memory().mapping.mem_type().number());
+    params::mem_type.set_effective(region.store.memory().mapping.mem_type().number());
     params::record_size.set_effective(effective.record_size as u64);
     params::console_size.set_effective(effective.console_size as u64);
     params::ftrace_size.set_effective(effective.ftrace_size as u64);
@@ -614,7 +617,7 @@ fn publish(start: u64, max_reason: Reason, ramoops: &Ramoops) {
         start,
         geometry.slots(),
         geometry.stride(),
-        Found(&ramoops.census)
+        Found(&region.census)
     );
 }
 

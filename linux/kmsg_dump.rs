@@ -209,10 +209,10 @@ unsafe impl<T: Dumper> Send for Registration<T> {}
 unsafe impl<T: Dumper> Sync for Registration<T> {}
 
 impl<T: Dumper> Registration<T> {
-    /// Registers what `dumper` makes for dumps whose reason is `max_reason` or a lower one.
-    pub fn register(dumper: impl Init<T, Error>, max_reason: Reason) -> impl PinInit<Self, Error> {
+    /// Registers `dumper` for dumps whose reason is `max_reason` or a lower one.
+    pub fn register(dumper: T, max_reason: Reason) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            dumper <- dumper,
+            dumper,
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::kmsg_dumper| {
                 let raw = bindings::kmsg_dumper {
                     dump: Some(DumperVTable::<T>::dump),
