@@ -44,6 +44,6 @@ def test_a_panic_is_kept_after_an_erase_and_a_reboot(vm: VM) -> None:
 @pytest.mark.parametrize("mem_type", [0, 1, 2])
 def test_an_address_without_memory_is_refused(vm: VM, mem_type: int) -> None:
     said = "no memory answers there"
-    type_ = f"mem_type={mem_type}"
-    check_refused(vm, "rust_ramoops", f"mem_address={NOWHERE:#x} mem_size=1M {type_}", f"mem_address={NOWHERE:#x} .*{said}")
-    check_refused(vm, "rust_phram", f"phram=oops,{NOWHERE:#x},1M {type_}", f"phram=.*{said}")
+    ramoops = f"mem_address={NOWHERE:#x} mem_size=1M mem_type={mem_type}"
+    check_refused(vm, "rust_ramoops", ramoops, f"mem_address={NOWHERE:#x} .*{said}")
+    check_refused(vm, "rust_phram", f"phram=oops,{NOWHERE:#x},1M mem_type={mem_type}", f"phram=.*{said}")

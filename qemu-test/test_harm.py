@@ -17,7 +17,7 @@ PARAMETERS = [
     ("rust_phram", "/sys/module/rust_phram/parameters/mem_type"),
 ]
 ATTRIBUTE = ("rust_phram", "/sys/class/mtd/mtd0/name")
-ROUNDS = 25
+ROUNDS = 20
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_an_open_file_of_sysfs_outlives_its_module(vm: VM, module: str, file: st
     assert not SPLAT.search(vm.ok("dmesg"))
 
 
-@pytest.mark.parametrize(("module", "file"), [STATUS, *DEVICES, *PARAMETERS, ATTRIBUTE])
+@pytest.mark.parametrize(("module", "file"), [STATUS, DEVICES[0], *PARAMETERS])
 def test_a_file_is_read_while_its_module_goes(vm: VM, module: str, file: str) -> None:
     # The shell opens, reads and closes it by itself: no time is lost with starting programs.
     reader = f"while [ ! -e /tmp/stop ]; do read -n 16 text <{file} && : $((reads += 1)); done; echo $reads"
