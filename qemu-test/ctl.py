@@ -15,7 +15,7 @@ from vm import VM
 def run(image: bytes, *arguments: str, status: int = 0, file: str = "-") -> bytes:
     """Runs ramoopsctl on the host; the image is its standard input unless a file is named."""
     command = [reader(), "--file", file, *arguments]
-    result = subprocess.run(command, input=image, capture_output=True, timeout=60)
+    result = subprocess.run(command, input=image, capture_output=True, timeout=60 * VM.pace)
     if result.returncode != status:
         kept = Path("test-logs/ramoopsctl.img")
         kept.write_bytes(image)

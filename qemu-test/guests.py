@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from vm import VM
+
+FIRST_BOOT_TIMEOUT = 600.0
 
 
 @contextmanager
@@ -22,36 +25,59 @@ def locked(directory: Path, name: str) -> Iterator[Path]:
 class Guests:
     """The kinds of guests of this run: those that were started with the same options."""
 
-    def __init__(self, directory: Path, accel: str, machine: type[VM] = VM) -> None:
+    def __init__(self, directory: Path, accel: str, machine: type[VM] = VM, saving: bool = True) -> None:
         self._directory = directory
         self._accel = accel
         self._machine = machine
+        # With KVM a boot takes no longer than to go on does.
+        self._saving = saving and accel == "tcg"
+
+    def measure_pace(self, initramfs: Path, directory: Path, **options: object) -> float:
+        """How many times as long as on an idle machine the first boot of this run takes."""
+        with locked(self._directory, f"pace-{self._machine.__name__}") as result:
+            if not result.exists():
+                started = time.monotonic()
+                # Nothing is known yet: for a while it may take any time.
+                vm = self._machine(initramfs, directory, accel=self._accel, **options)
+                with closing(vm):
+                    vm.wait_for_boot(FIRST_BOOT_TIMEOUT)
+                    seconds = time.monotonic() - started
+                    if self._saving:
+                        with locked(self._directory, self._name(initramfs, options)) as place:
+                            self._save(vm, place)
+                result.write_text(str(max(1.0, seconds / self._machine.BOOT_SECONDS)))
+        return float(result.read_text())
 
     def start(self, initramfs: Path, directory: Path, **options: object) -> VM:
         """Starts a guest: `with guests.start(...) as vm`. The second one of a kind boots and is saved, for all later ones.
 
-        (Not the first one, because of most kinds there is only one, and 80 MB of state. With KVM a boot takes no longer
-        than to go on does.)
+        (Not the first one, because of most kinds there is only one, and a state is 80 MB.)
         """
-        options |= {"accel": self._accel}
-        if self._accel == "kvm":
-            return self._machine(initramfs, directory, **options)
-        name = hashlib.sha256(repr((self._machine.__name__, initramfs, sorted(options.items()))).encode()).hexdigest()[:16]
-        with locked(self._directory, f"guest-{name}") as place:
+        if not self._saving:
+            return self._machine(initramfs, directory, accel=self._accel, **options)
+        with locked(self._directory, self._name(initramfs, options)) as place:
             if place.exists():
-                return self._machine(initramfs, directory, saved=place, **options)
-            vm = self._machine(initramfs, directory, **options)
+                return self._machine(initramfs, directory, accel=self._accel, saved=place, **options)
+            vm = self._machine(initramfs, directory, accel=self._accel, **options)
             known = place.with_suffix(".known")
             if known.exists():
                 try:
                     vm.wait_for_boot()
-                    unfinished = place.with_suffix(".unfinished")
-                    unfinished.mkdir()
-                    vm.save(unfinished)
-                    unfinished.rename(place)
-                    vm.saved = place
+                    self._save(vm, place)
                 except BaseException:
                     vm.close()
                     raise
             known.touch()
             return vm
+
+    def _name(self, initramfs: Path, options: dict[str, object]) -> str:
+        kind = (self._machine.__name__, initramfs, sorted(options.items()))
+        return "guest-" + hashlib.sha256(repr(kind).encode()).hexdigest()[:16]
+
+    def _save(self, vm: VM, place: Path) -> None:
+        """Saves a guest; its state appears complete or not at all."""
+        unfinished = place.with_suffix(".unfinished")
+        unfinished.mkdir()
+        vm.save(unfinished)
+        unfinished.rename(place)
+        vm.saved = place

@@ -45,7 +45,7 @@ def test_a_hanging_guest_fails_the_test(vm: VM) -> None:
     started = time.monotonic()
     with pytest.raises(GuestError, match="hangs"):
         vm.run("while :; do :; done", timeout=3)
-    assert time.monotonic() - started < 6
+    assert 3 <= (time.monotonic() - started) / VM.pace < 10
     with pytest.raises(GuestError, match="lost before"):
         vm.run("true")
 
@@ -54,7 +54,7 @@ def test_a_silent_reboot_fails_the_test(vm: VM) -> None:
     started = time.monotonic()
     with pytest.raises(GuestError, match="rebooted"):
         vm.run("echo b > /proc/sysrq-trigger", timeout=60)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 60 * VM.pace
 
 
 def test_a_reboot_between_commands_fails_the_test(vm: VM) -> None:

@@ -230,7 +230,7 @@ def on_terminal(image: Path, *arguments: str, answer: str = "") -> tuple[int, st
             except OSError:  # It has closed the terminal.
                 break
         os.close(ours)
-        return program.wait(60), output.decode()
+        return program.wait(60 * VM.pace), output.decode()
 
 
 def test_on_a_terminal(vm: VM, tmp_path: Path) -> None:

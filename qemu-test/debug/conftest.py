@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import HUNG_BOOTS
 from debug_vm import build_debug_initramfs, DebugVM
+from guests import Guests
+from vm import VM
 
 if not (Path(os.environ.get("KDIR", "")) / "bzImage").exists():
     collect_ignore_glob = ["test_*.py"]
@@ -25,11 +28,19 @@ def initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def boot(initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DebugVM]:
+def guests(run_directory: Path, initramfs: Path, accel: str, tmp_path_factory: pytest.TempPathFactory) -> Guests:
+    VM.hung_boots_allowed = HUNG_BOOTS
+    guests = Guests(run_directory, accel, DebugVM, saving=False)
+    VM.pace = guests.measure_pace(initramfs, tmp_path_factory.mktemp("guest"))
+    return guests
+
+
+@pytest.fixture(scope="session")
+def boot(guests: Guests, initramfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DebugVM]:
     """Starts a guest: `with boot(...) as vm`."""
 
     def start(**options: object) -> DebugVM:
-        return DebugVM(initramfs, tmp_path_factory.mktemp("guest"), accel=accel, **options)
+        return guests.start(initramfs, tmp_path_factory.mktemp("guest"), **options)
 
     return start
 

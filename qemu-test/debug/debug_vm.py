@@ -21,8 +21,6 @@ MTD_TESTS = tuple(f"drivers/mtd/tests/mtd_{name}test" for name in ("", "read", "
 # is no fault.
 QUIRKS = "kasan_multi_shot kunit.enable=0 tsc=nowatchdog no_timer_check watchdog_thresh=60 printk.time=1"
 
-BOOT_TIMEOUT = 180.0  # A boot takes about 15 s under emulation on an idle machine.
-
 # What the kernel's checkers, and the kernel itself, begin a complaint with.
 COMPLAINT = re.compile(
     r"BUG[: ]|KASAN|UBSAN|\bWARNING: |possible .*deadlock|circular locking|inconsistent lock state|suspicious RCU"
@@ -72,6 +70,8 @@ def _build_test_module(directory: Path) -> Path:
 class DebugVM(VM):
     """`VM`, on the debug kernel."""
 
+    BOOT_SECONDS = 15.0
+
     def __init__(self, initramfs: Path, directory: Path, *, cmdline: str = "", **options: object) -> None:
         self._seen = 0
         super().__init__(
@@ -83,15 +83,6 @@ class DebugVM(VM):
             cmdline=f"{QUIRKS} {cmdline}",
             **({"smp": 2} | options),
         )
-
-    def wait_for_boot(self, timeout: float = BOOT_TIMEOUT) -> None:
-        super().wait_for_boot(timeout)
-
-    def crash(self, command: str = "echo c > /proc/sysrq-trigger", timeout: float = BOOT_TIMEOUT) -> None:
-        super().crash(command, timeout)
-
-    def nmi(self, timeout: float = BOOT_TIMEOUT) -> None:
-        super().nmi(timeout)
 
     def complaints(self, asked: str = "") -> list[str]:
         """The complaints on the console since this was last asked, but for those that match `asked`."""
