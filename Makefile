@@ -28,7 +28,7 @@ endif
 
 modules-%: ## the same for the newest Debian kernel of a series (make modules-7.2), or for the debug kernel, in .build/SERIES (root)
 	@scripts/env $*
-	@$(enter) modules KDIR="$$(scripts/find-kdir $*)" BUILD_DIR=.build/$* $(if $(filter debug,$*),LLVM=-19)
+	@scripts/enter --for $* make -j$(shell nproc) modules KDIR="$$(scripts/find-kdir $*)" BUILD_DIR=.build/$* $(if $(filter debug,$*),LLVM=-19)
 
 ramoopsctl: ## build the reader, target/release/ramoopsctl
 	cargo build --locked --release --package ramoopsctl

@@ -13,9 +13,14 @@ die() {
 	exit 1
 }
 
-# series SUPPORT: the kernel series with that support (tested, build-tested), or all.
+# series SUPPORT: the kernel series with that support (tested, build-tested), or all of them and of the other suites.
 series() {
 	awk -v support="$1" '!/^#/ && (support == "all" || $2 == support) { print $1 }' "$TOP/scripts/series"
+}
+
+# series_of RELEASE: the series of a kernel (7.3 for 7.3.4+deb13-amd64).
+series_of() {
+	cut -d . -f 1,2 <<<"${1%%[!0-9.]*}"
 }
 
 # hash_of FILE...: changes when the files do, comments and empty lines apart.
