@@ -274,8 +274,8 @@ fn writer_that_is_late() {
     let (kind, payload) = look(&&ram, &geometry, 0);
     assert!(matches!(kind, Kind::Sealed(seal) if seal.seq == 1));
     assert_eq!(strip_prefix(&payload), b"late text");
-    // It is the oldest, however late it was written.
-    assert_eq!(store.next_slot(), Some(0));
+    // It is the newest one, because a dump is as old as its first part is complete.
+    assert_eq!(store.next_slot(), Some(1));
 }
 
 /// A slot table which stores a second dump when the first one looks at it for the n-th time.
