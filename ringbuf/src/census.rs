@@ -11,22 +11,29 @@ use super::{
     },
     layout::{
         Header,
+        Seal,
         HEADER_LEN,
         SEQ_LIMIT,
         ZONE_MIN, //
     },
-    loops::Previous,
+    loops::{
+        Firsts,
+        Previous, //
+    },
     memory::Memory,
+    order::Known,
+    prefix::Stamp,
     read::{
         classify,
         Content,
+        Foreign,
         Kind, //
     },
     table::{
-        self,
         Slot,
         Table, //
-    }, //
+    },
+    worth::Worth, //
 };
 
 /// Sequence numbers from here on are not believed to be ours.
@@ -93,37 +100,118 @@ pub enum Diagnosis {
     },
 }
 
-/// Fills the slot table and the counters from the region.
-pub(super) fn scan<M: Memory, T: Deref<Target = [Slot]>>(
-    mem: &M,
-    geometry: &Geometry,
-    table: &Table<T>,
-) -> (Census, Option<Previous>) {
-    let mut census = Census {
-        slots: table.len(),
-        ..Census::default()
-    };
-    let mut zero = 0usize;
-    let mut newest_rank = table::FREE;
-    // The slots with the highest sequence number, and with the latest stamp of a foreign
-    // record.
-    let mut newest_seal: Option<(u64, usize)> = None;
-    let mut previous = None;
-    let mut newest_foreign: Option<((i64, u32), usize)> = None;
+/// What a scan found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) census: Census,
+    /// The last dump, for the next one.
+    pub(super) previous: Option<Previous>,
+    firsts: Firsts,
+    /// The slot of the newest record of ours, as [`Worth`] has it, and its time.
+    newest: Option<(Worth, u64)>,
+    /// The slots with the highest number in a seal, and with the latest time of a record without one.
+    newest_seal: Option<(u64, usize)>,
+    newest_foreign: Option<(u64, usize)>,
+    /// How many zones are filled with 0x00.
+    zero: usize,
+}
 
-    for index in 0..table.len() {
-        let Content {
-            kind,
-            corrected,
-            bad_blocks,
-        } = classify(mem, geometry, index).unwrap_or(Content {
-            kind: Kind::Garbage,
-            corrected: 0,
-            bad_blocks: 0,
+impl Found {
+    /// Reads all slots, counts what is there, and puts the table in order.
+    #[inline(never)]
+    pub(super) fn scan<M: Memory, T: Deref<Target = [Slot]>>(
+        &mut self,
+        mem: &M,
+        geometry: &Geometry,
+        table: &mut Table<T>,
+        with_loops: bool,
+    ) {
+        self.census.slots = table.len();
+        for index in 0..table.len() {
+            let worth = self.look(mem, geometry, index);
+            table.note(index, worth);
+        }
+        if !with_loops {
+            self.previous = None;
+            self.firsts = Firsts::default();
+        }
+        let candidate = self.previous.map_or(0, |previous| previous.loop_start);
+        table.arrange(&Known {
+            last: self
+                .newest_seal
+                .or(self.newest_foreign)
+                .map(|(_, slot)| slot),
+            newest_time: self.newest.map(|(_, time)| time),
+            firsts: self.firsts.dumps(),
+            candidate: match self.firsts.dumps().contains(&candidate) {
+                true => 0,
+                false => candidate,
+            },
         });
-        census.corrected = census.corrected.saturating_add(corrected);
-        census.bad_blocks = census.bad_blocks.saturating_add(bad_blocks);
-        let count = match kind {
+        self.census.next = table.next();
+        self.census.newest_seq = self.newest_seal.map(|(seq, _)| seq);
+        self.census.diagnosis = diagnose(mem, geometry, &self.census, self.zero);
+    }
+
+    /// Reads one slot.
+    #[inline(never)]
+    fn look<M: Memory>(&mut self, mem: &M, geometry: &Geometry, index: usize) -> Worth {
+        let Some(content) = classify(mem, geometry, index) else {
+            return Worth::NOTHING;
+        };
+        self.count(&content);
+        match &content.kind {
+            Kind::Sealed(seal) | Kind::Damaged(seal) if seal.seq < SEQ_TRUSTED => {
+                self.number(seal.seq, index, Some(seal));
+                self.firsts.add(seal);
+                let worth = Worth::ours(seal.dump, seal.part);
+                if self.newest.is_none_or(|(newest, _)| worth > newest) {
+                    self.newest = Some((worth, micros(seal.realtime_ns)));
+                }
+                worth
+            }
+            Kind::Cleared(Some(seal)) if seal.seq < SEQ_TRUSTED => {
+                self.number(seal.seq, index, None);
+                Worth::NOTHING
+            }
+            Kind::Foreign(foreign) => {
+                if let Some(seq) = foreign.covered_seq.filter(|seq| *seq < SEQ_TRUSTED) {
+                    self.number(seq, index, None);
+                }
+                let time = time(&foreign.stamp);
+                if self.newest_foreign.is_none_or(|(newest, _)| time > newest) {
+                    self.newest_foreign = Some((time, index));
+                }
+                match is_ours(geometry, foreign) {
+                    true => Worth::undated(Some(time)),
+                    false => Worth::foreign(time),
+                }
+            }
+            Kind::Newer { text, .. } => {
+                Worth::undated(text.as_ref().map(|foreign| time(&foreign.stamp)))
+            }
+            Kind::Sealed(_) | Kind::Damaged(_) | Kind::Torn => Worth::undated(None),
+            Kind::Salvaged { .. } => Worth::SALVAGED,
+            Kind::Cleared(_) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage => {
+                Worth::NOTHING
+            }
+        }
+    }
+
+    /// Notes a number. Any seal will do: numbers are not to be used again while one is there.
+    fn number(&mut self, seq: u64, index: usize, seal: Option<&Seal>) {
+        if self.newest_seal.is_none_or(|(newest, _)| seq > newest) {
+            self.newest_seal = Some((seq, index));
+            // A loop ends when its newest record was deleted: someone was there.
+            self.previous = seal.map(Previous::new);
+        }
+    }
+
+    fn count(&mut self, content: &Content) {
+        let census = &mut self.census;
+        census.corrected = census.corrected.saturating_add(content.corrected);
+        census.bad_blocks = census.bad_blocks.saturating_add(content.bad_blocks);
+        let count = match content.kind {
             Kind::Sealed(_) => &mut census.sealed,
             Kind::Foreign(_) => &mut census.foreign,
             Kind::Newer { .. } => &mut census.newer,
@@ -136,67 +224,30 @@ pub(super) fn scan<M: Memory, T: Deref<Target = [Slot]>>(
             Kind::Garbage => &mut census.garbage,
         };
         *count = count.saturating_add(1);
-        if let Kind::Zero = kind {
-            zero = zero.saturating_add(1);
+        if let Kind::Zero = content.kind {
+            self.zero = self.zero.saturating_add(1);
         }
-
-        // Any seal will do here: numbers are not to be used again while one is there.
-        let seq = match kind {
-            Kind::Sealed(seal) | Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => Some(seal.seq),
-            Kind::Foreign(foreign) => foreign.covered_seq,
-            _ => None,
-        };
-        if let Some(seq) = seq.filter(|seq| *seq < SEQ_TRUSTED) {
-            if newest_seal.is_none_or(|(newest, _)| seq > newest) {
-                newest_seal = Some((seq, index));
-                // A loop ends when its newest record was deleted: someone was there.
-                previous = match kind {
-                    Kind::Sealed(seal) | Kind::Damaged(seal) => Some(Previous::new(&seal)),
-                    _ => None,
-                };
-            }
-        }
-
-        let value = match kind {
-            Kind::Sealed(seal) if seal.seq < SEQ_TRUSTED => {
-                match table::rank(seal.dump, seal.part) {
-                    // A second copy of the newest record must not be protected as well:
-                    // with many of them no slot would be left.
-                    rank if rank == newest_rank => table::FOREIGN,
-                    rank => {
-                        newest_rank = newest_rank.max(rank);
-                        rank
-                    }
-                }
-            }
-            Kind::Foreign(foreign) => {
-                let time = (foreign.stamp.secs, foreign.stamp.nanos);
-                if newest_foreign.is_none_or(|(newest, _)| time > newest) {
-                    newest_foreign = Some((time, index));
-                }
-                table::FOREIGN
-            }
-            Kind::Sealed(_) | Kind::Newer { .. } => table::FOREIGN,
-            Kind::Salvaged { .. } => table::SALVAGED,
-            _ => table::FREE,
-        };
-        table.set(index, value);
     }
+}
 
-    // Foreign records are older than ours. Among themselves, the newest one is protected.
-    if let (table::FREE, Some((_, index))) = (newest_rank, newest_foreign) {
-        newest_rank = table::FOREIGN_NEWEST;
-        table.set(index, table::FOREIGN_NEWEST);
-    }
-    table.set_newest(newest_rank);
-    let newest_foreign = newest_foreign.map(|(_, index)| index);
-    let newest = newest_seal.map(|(_, index)| index).or(newest_foreign);
-    if let Some(index) = newest {
-        table.start_behind(index);
-    }
-    census.newest_seq = newest_seal.map(|(seq, _)| seq);
-    census.diagnosis = diagnose(mem, geometry, &census, zero);
-    (census, previous)
+/// Whether a record without a seal is one of ours that has lost it: its header is not one of
+/// mainline's.
+fn is_ours(geometry: &Geometry, foreign: &Foreign) -> bool {
+    foreign.extent.start == 0
+        && usize::try_from(foreign.extent.size)
+            .is_ok_and(|size| size <= geometry.payload_capacity())
+}
+
+/// A time in microseconds, of which a stamp has no more digits, as a number that only grows.
+fn time(stamp: &Stamp) -> u64 {
+    let micros = stamp.secs.saturating_mul(1_000_000);
+    let micros = micros.saturating_add(i64::from(stamp.nanos / 1000));
+    (micros as u64) ^ (1 << 63)
+}
+
+/// The same for a time of ours.
+fn micros(realtime_ns: u64) -> u64 {
+    (realtime_ns / 1000) ^ (1 << 63)
 }
 
 /// Tells why there is no record. `zero` is the number of zones filled with 0x00.

@@ -16,7 +16,8 @@
 //! - [`ecc`] computes parity; [`fit`] chooses how much text to compress into a record.
 //! - `zone` reads one zone, corrected; [`read`] tells what a slot holds. They take every byte of the
 //!   region as hostile input.
-//! - `sync`, `table`: which slot a record takes. They know nothing of the region.
+//! - `sync`, `table`: which slot a record takes. `worth`, `order`: which one is worth least when a
+//!   store is opened. They know nothing of the region.
 //! - `loops`: loops of crashes.
 //! - [`census`]: what is found when a store is opened.
 //! - `write`: the order in which a record is written.
@@ -41,6 +42,7 @@
     clippy::unwrap_used
 )]
 
+mod cell;
 pub mod census;
 pub mod clear;
 pub mod ecc;
@@ -49,11 +51,13 @@ pub mod geometry;
 pub mod layout;
 mod loops;
 pub mod memory;
+mod order;
 pub mod prefix;
 pub mod read;
 pub mod store;
 mod sync;
 mod table;
+mod worth;
 mod write;
 mod zone;
 

@@ -2,35 +2,19 @@
 
 //! Loops of crashes: which dump began the one that a new dump continues.
 
-use core::ops::{
-    Deref,
-    Range, //
-};
-
 use super::{
-    geometry::Geometry,
+    cell::FIRSTS_MAX,
     layout::Seal,
-    memory::Memory,
-    prefix::DumpInfo,
-    read::seal_of,
-    table::{
-        Slot,
-        Table, //
-    }, //
+    prefix::DumpInfo, //
 };
-
-/// How many loops of crashes are looked for in the region, beginning with the newest one.
-const LOOPS: usize = 16;
 
 /// What matters of the last dump before the store was opened for the next ones.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Previous {
     boot_id: [u8; 16],
     /// The dump with which the loop began, if the next one continues it: this one or that in
     /// [`Seal::loop_start`].
-    loop_start: u64,
-    /// Where the records of that dump are: there may be thousands of slots.
-    slots: Range<usize>,
+    pub(super) loop_start: u64,
 }
 
 impl Previous {
@@ -42,13 +26,7 @@ impl Previous {
                 0 => seal.dump,
                 start => start,
             },
-            slots: 0..0,
         }
-    }
-
-    /// Looks for the records of the dump with which the loop began.
-    pub(super) fn find_slots<T: Deref<Target = [Slot]>>(&mut self, table: &Table<T>) {
-        self.slots = table.slots_of(self.loop_start);
     }
 
     /// Returns the dump with which the loop began that a dump of `info` continues; 0 if there is
@@ -59,33 +37,29 @@ impl Previous {
             false => 0,
         }
     }
-
-    /// Keeps the dump with which the loop began.
-    pub(super) fn keep_first<T: Deref<Target = [Slot]>>(&self, table: &Table<T>) {
-        table.mark_first(self.loop_start, self.slots.clone());
-    }
 }
 
-/// Marks the dumps with which the loops in the region began.
-pub(super) fn find<M: Memory, T: Deref<Target = [Slot]>>(
-    mem: &M,
-    geometry: &Geometry,
-    table: &Table<T>,
-) {
-    let mut loops = 0usize;
-    let mut last = 0;
-    // If the ring is not in order, the same loop may be found more than once.
-    for index in table.newest_first() {
-        let start = seal_of(mem, geometry, index).map_or(0, |seal| seal.loop_start);
-        if start == 0 || start == last {
-            continue;
+/// The dumps with which loops began. If there are many, the latest ones: that bounds the work,
+/// whatever the seals claim.
+#[derive(Debug, Default)]
+pub(super) struct Firsts([u64; FIRSTS_MAX]);
+
+impl Firsts {
+    /// Adds the one that a seal names.
+    pub(super) fn add(&mut self, seal: &Seal) {
+        let mut start = seal.loop_start;
+        if self.0.contains(&start) {
+            return;
         }
-        last = start;
-        table.mark_first(start, 0..table.len());
-        loops = loops.saturating_add(1);
-        // Bounds the work, whatever the seals claim.
-        if loops >= LOOPS {
-            break;
+        // From the latest to the earliest one; 0 stands for none.
+        for slot in &mut self.0 {
+            if *slot < start {
+                core::mem::swap(slot, &mut start);
+            }
         }
+    }
+
+    pub(super) fn dumps(&self) -> &[u64] {
+        &self.0
     }
 }

@@ -360,14 +360,6 @@ pub fn salvage_extent<M: Memory>(
     }
 }
 
-/// Returns the seal in a slot, whatever its record is like.
-pub(super) fn seal_of<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<Seal> {
-    match Zone::new(mem, geometry, slot)?.seal()? {
-        SealState::Valid(seal) => Some(seal),
-        _ => None,
-    }
-}
-
 fn is_filled(header: &[u8], seal: &[u8], value: u8) -> bool {
     header.iter().chain(seal).all(|byte| *byte == value)
 }

@@ -10,8 +10,8 @@ use core::ops::Deref;
 
 use super::{
     census::{
-        self,
-        Census, //
+        Census,
+        Found, //
     },
     geometry::Geometry,
     layout::{
@@ -19,10 +19,7 @@ use super::{
         Seal,
         PART_MAX, //
     },
-    loops::{
-        self,
-        Previous, //
-    },
+    loops::Previous,
     memory::Memory,
     prefix::{
         DumpInfo,
@@ -34,9 +31,9 @@ use super::{
         Ordering, //
     },
     table::{
-        self,
         Slot,
-        Table, //
+        Table,
+        Turn, //
     },
     write::Writer, //
 };
@@ -115,16 +112,12 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         }
 
         // INVARIANT: Just checked.
-        let table = Table::new(slots);
-        let (mut census, mut previous) = census::scan(&mem, &geometry, &table);
-        if options.loop_ns == 0 {
-            previous = None;
-        } else {
-            if let Some(previous) = &mut previous {
-                previous.find_slots(&table);
-            }
-            loops::find(&mem, &geometry, &table);
-        }
+        let mut table = Table::new(slots);
+        let mut found = Found::default();
+        found.scan(&mem, &geometry, &mut table, options.loop_ns != 0);
+        let Found {
+            census, previous, ..
+        } = found;
         let next_seq = census.newest_seq.map_or(1, |seq| seq.saturating_add(1));
         let store = Self {
             mem,
@@ -134,7 +127,6 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             options,
             previous,
         };
-        census.next = store.next_slot();
         Ok((store, census))
     }
 
@@ -150,8 +142,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 
     /// Returns the slot that the next record would take now.
     pub fn next_slot(&self) -> Option<usize> {
-        let (slot, _) = self.table.pick(0, table::FREE)?;
-        Some(slot)
+        self.table.next()
     }
 
     /// Starts a dump of one or more parts. Never fails, writes nothing yet.
@@ -161,7 +152,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             info,
             part: 1,
             dump: 0,
-            protected: self.table.newest(),
+            turn: self.table.begin(),
             finished: false,
         }
     }
@@ -176,8 +167,8 @@ pub struct Dump<'a, M, T> {
     part: u32,
     /// The sequence number of part 1; 0 before it is stored.
     dump: u64,
-    /// The table value of the newest record when the dump began.
-    protected: u64,
+    /// What the slot table has to know of it.
+    turn: Turn,
     /// The last part is stored.
     finished: bool,
 }
@@ -233,7 +224,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
 
         let slot = store
             .table
-            .claim(self.dump, self.protected, info.urgent)
+            .claim(&self.turn, info.urgent)
             .ok_or(Dropped::NoSlot)?;
 
         let seq = store.seq.fetch_add(1, Ordering::Relaxed);
@@ -262,13 +253,13 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             geometry: &store.geometry,
         };
         if writer.record(slot, prefix, text, &seal).is_none() {
-            store.table.set(slot, table::FREE);
+            store.table.refuse(slot);
             return Err(Dropped::Memory);
         }
 
-        store.table.publish(slot, dump, part);
-        if let Some(previous) = store.previous.as_ref().filter(|_| loop_start != 0) {
-            previous.keep_first(&store.table);
+        store.table.publish(&mut self.turn, slot);
+        if loop_start != 0 {
+            store.table.keep_candidate();
         }
         self.dump = dump;
         self.part = part.saturating_add(1);

@@ -4,19 +4,19 @@
 
 #[cfg(not(any(loom, shuttle)))]
 pub(super) use core::sync::atomic::{
+    AtomicBool,
     AtomicU64,
-    AtomicUsize,
     Ordering, //
 };
 #[cfg(loom)]
 pub(super) use loom::sync::atomic::{
+    AtomicBool,
     AtomicU64,
-    AtomicUsize,
     Ordering, //
 };
 #[cfg(shuttle)]
 pub(super) use shuttle::sync::atomic::{
+    AtomicBool,
     AtomicU64,
-    AtomicUsize,
     Ordering, //
 };

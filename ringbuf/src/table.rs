@@ -1,80 +1,147 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The slot table: which slot a record takes.
+//! The slot table: which slot a record takes. It knows neither the region nor what is in it.
 //!
-//! It knows neither the region nor what is in it.
+//! # Structure
+//!
+//! The dumps stand in a queue, by age. Each position of it has a stack of slots: part 1 of the dump
+//! is at the bottom, and the part with the oldest text, which is the first to go, on top. A slot
+//! without a record has a position of its own. There are as many cells as there are slots, and each
+//! serves one position of each round. Choosing a slot is a look at the head of the queue, however
+//! long that is. What stands out has a stack beside the queue: see [`OVERTAKEN`] and those after it.
+//!
+//! # A CPU may stop for ever anywhere
+//!
+//! A slot is taken by one change of one cell, and put back by one. In between it is in no stack and
+//! belongs to its owner alone; if that one stops, a panic knows the slot by its absence. A position is
+//! filled by one change, too, so that there is none that was allotted and is still empty. Head and
+//! tail only follow the cells, and whoever finds them late moves them on. Nobody waits: who has to
+//! try again has to because another CPU has taken or stored a record in the meantime.
+//!
+//! # Memory ordering
+//!
+//! - Cells are loaded with Acquire and changed with AcqRel. So all that the owner of a slot did, above
+//!   all to the bytes of its record, happens before the next owner has it. All changes are
+//!   read-modify-writes, which continue each other's release sequences: who takes the second slot of
+//!   a stack sees what was done before it was put there.
+//! - `place` of a slot is written by its owner only, before the change of the cell that publishes it:
+//!   Relaxed. Who reads it when the slot has another owner already fails to change the cell.
+//! - The tail is moved after its cell was filled, with Release: who sees the new one, with Acquire,
+//!   sees a filled cell. Who sees an old one protects more than it has to.
+//! - The head is moved after its cell was made ready for the next round. Who sees an old one is told
+//!   by the phase in the cell. AcqRel and Acquire, as with the tail.
+//! - `keeps_candidate` says nothing about anything else: Relaxed.
 
-use core::ops::{
-    Deref,
-    Range, //
+use core::{
+    array,
+    cmp,
+    ops::Deref, //
 };
 
-use super::sync::{
-    AtomicU64,
-    AtomicUsize,
-    Ordering, //
+use super::{
+    cell::{
+        after,
+        before,
+        cell_of,
+        empty,
+        filled,
+        number,
+        progress,
+        ready,
+        with_top,
+        CANDIDATE,
+        KEPT,
+        OPEN,
+        OVERTAKEN,
+        REFUSED,
+        ROUND,
+        STACK,
+        TOP, //
+    },
+    sync::{
+        AtomicBool,
+        AtomicU64,
+        Ordering, //
+    }, //
 };
 
-/// What the table knows of one slot. The default is a free slot.
-///
-/// The values sort by what is to be overwritten first:
-///
-/// - [`FREE`]: there is nothing worth keeping.
-/// - [`SALVAGED`]: text that may have been a record.
-/// - [`FOREIGN`], [`FOREIGN_NEWEST`]: a record without a seal of ours.
-/// - A rank, see [`rank`]: a record of ours.
-/// - A rank with [`FIRST`]: a record of a dump with which a loop of crashes began.
-/// - [`BUSY`]: being written.
+/// An entry of the table: a cell of the queue, and the place of a slot. The two have nothing to do
+/// with each other. Until the table is arranged they hold what was noted of the slots.
 #[derive(Debug, Default)]
-pub struct Slot(AtomicU64);
-
-pub(super) const FREE: u64 = 0;
-pub(super) const SALVAGED: u64 = 1;
-pub(super) const FOREIGN: u64 = 2;
-pub(super) const FOREIGN_NEWEST: u64 = 3;
-const FIRST: u64 = 1 << 63;
-const BUSY: u64 = u64::MAX;
-
-/// The rank of a record: older dumps first, and within a dump the part with the oldest text first,
-/// so that the part with the panic itself lives longest. It is above `FOREIGN_NEWEST` and below
-/// `FIRST`, since `dump` is not 0 and less than 2^47.
-pub(super) fn rank(dump: u64, part: u32) -> u64 {
-    dump.wrapping_shl(16) | u64::from(u32::from(u16::MAX).saturating_sub(part))
+pub struct Slot {
+    /// See [`with_top`].
+    pub(super) cell: AtomicU64,
+    /// The number plus 1 of the slot below it, or 0, and from [`STACK`] on which cell its stack has.
+    /// What it says counts while the slot is in a stack.
+    pub(super) place: AtomicU64,
 }
 
-/// The dump that the record belongs to; 0 if the value is no rank.
-fn dump_of(value: u64) -> u64 {
-    match value {
-        BUSY => 0,
-        value => (value & !FIRST).wrapping_shr(16),
-    }
+/// No position.
+const NOWHERE: u64 = u64::MAX;
+
+/// The slot on top of a stack.
+#[derive(Debug)]
+struct Choice {
+    slot: usize,
+    /// Which cell it is, and its value.
+    index: usize,
+    cell: u64,
 }
 
-/// Whether the values are the same rank, be it that of a first dump or not.
-fn is_same(a: u64, b: u64) -> bool {
-    a != BUSY && b != BUSY && a & !FIRST == b & !FIRST
+/// What there is at a position of the queue.
+enum Look {
+    Filled(Choice),
+    /// Nothing any more. Which cell it is, and its value.
+    Drained(usize, u64),
+    /// The cell is ready for the next round, or serves it already.
+    Passed,
+    /// Nothing yet.
+    Ahead,
 }
 
-/// How often a slot that another CPU took first is replaced by the next best one.
-const CLAIM_TRIES: usize = 64;
+/// What the table knows of a dump in progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// The newest dump when it began. Of this one and the younger ones it takes nothing, but for
+    /// older parts of this one.
+    limit: u64,
+    /// Its position, when its first part is complete.
+    own: Option<u64>,
+}
 
 /// The table. `T` is its storage, which belongs to the caller.
+///
+/// # Invariants
+///
+/// Each slot is in one stack or has an owner. No position from the head to the tail is drained, but
+/// for the one at the head: what a queue of so many slots has is never as long as a round.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    slots: T,
-    /// Where the search for a slot begins.
-    cursor: AtomicUsize,
-    /// The table value of the newest record, which is never overwritten.
-    newest: AtomicU64,
+    pub(super) slots: T,
+    /// The stacks beside the queue. Their cells are numbered behind those of the queue.
+    pub(super) kept: [AtomicU64; KEPT],
+    /// The first position that may have something.
+    head: AtomicU64,
+    /// The position that the next dump gets.
+    pub(super) tail: AtomicU64,
+    /// The tail as long as there is no newest dump.
+    pub(super) unprotected: u64,
+    /// The position of the candidate.
+    pub(super) candidate: u64,
+    keeps_candidate: AtomicBool,
 }
 
 impl<T: Deref<Target = [Slot]>> Table<T> {
-    /// Makes one without records.
+    /// Makes one, to be filled by [`Table::note`] and [`Table::arrange`].
     pub(super) fn new(slots: T) -> Self {
         Self {
             slots,
-            cursor: AtomicUsize::new(0),
-            newest: AtomicU64::new(FREE),
+            kept: array::from_fn(|_| AtomicU64::new(empty(OPEN))),
+            head: AtomicU64::new(0),
+            tail: AtomicU64::new(0),
+            unprotected: NOWHERE,
+            candidate: NOWHERE,
+            keeps_candidate: AtomicBool::new(false),
         }
     }
 
@@ -83,143 +150,261 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         self.slots.len()
     }
 
-    /// Lets the search for a slot begin behind this one.
-    pub(super) fn start_behind(&self, slot: usize) {
-        self.cursor.store(self.after(slot), Ordering::Relaxed);
+    /// Begins a dump.
+    pub(super) fn begin(&self) -> Turn {
+        let tail = self.tail.load(Ordering::Acquire);
+        let limit = match tail == self.unprotected {
+            true => tail,
+            false => before(tail, self.last_index()),
+        };
+        Turn { limit, own: None }
     }
 
-    /// Sets the value of the newest record, before there is any dump.
-    pub(super) fn set_newest(&self, value: u64) {
-        self.newest.store(value, Ordering::Relaxed);
+    /// Returns the slot that a new dump would take now.
+    pub(super) fn next(&self) -> Option<usize> {
+        Some(self.choose(&self.begin())?.slot)
     }
 
-    /// Returns the value of the newest record.
-    pub(super) fn newest(&self) -> u64 {
-        self.newest.load(Ordering::Acquire)
+    /// Takes a slot for the next part of a dump. An urgent dump may take one whose owner has not put
+    /// it back, if there is no other: it is stopped and will not come back.
+    pub(super) fn claim(&self, turn: &Turn, urgent: bool) -> Option<usize> {
+        // What is left of a dump that is overwritten already is not worth a slot.
+        if turn
+            .own
+            .is_some_and(|own| matches!(self.look(own), Some(Look::Passed)))
+        {
+            return None;
+        }
+        while let Some(choice) = self.choose(turn) {
+            if self.take(&choice) {
+                return Some(choice.slot);
+            }
+        }
+        (0..self.len()).find(|slot| urgent && !self.is_stacked(*slot))
     }
 
-    /// Puts a record into the table that is complete now.
-    pub(super) fn publish(&self, slot: usize, dump: u64, part: u32) {
-        let rank = rank(dump, part);
-        // The record is protected before anyone else can choose its slot.
-        self.newest.fetch_max(rank, Ordering::AcqRel);
-        self.set(slot, rank);
+    /// Puts a slot back, with the next part of the dump, which is complete.
+    pub(super) fn publish(&self, turn: &mut Turn, slot: usize) {
+        match turn.own {
+            None => turn.own = self.append(slot),
+            Some(own) => {
+                let (index, phase) = cell_of(own);
+                if !self.push(index, phase, slot) {
+                    self.push_beside(OVERTAKEN, slot);
+                }
+            }
+        }
     }
 
-    /// Walks the slots with records of ours backwards from the cursor: from the newest to the oldest
-    /// one, if the ring is in order.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = usize> + '_ {
-        let cursor = self.cursor.load(Ordering::Relaxed);
-        let slots = (0..cursor).rev().chain((cursor..self.slots.len()).rev());
-        slots.filter(|index| {
-            let slot = self.slots.get(*index);
-            slot.is_some_and(|slot| dump_of(slot.0.load(Ordering::Relaxed)) != 0)
+    /// Puts a slot back, without a record.
+    pub(super) fn refuse(&self, slot: usize) {
+        self.push_beside(REFUSED, slot);
+    }
+
+    /// Keeps the candidate as the first dump of a loop from now on.
+    pub(super) fn keep_candidate(&self) {
+        self.keeps_candidate.store(true, Ordering::Relaxed);
+    }
+
+    fn keeps_candidate(&self) -> bool {
+        self.keeps_candidate.load(Ordering::Relaxed)
+    }
+
+    /// Finds the slot that is worth least and may be taken.
+    fn choose(&self, turn: &Turn) -> Option<Choice> {
+        if let Some(choice) = self.top_beside(OVERTAKEN) {
+            return Some(choice);
+        }
+        loop {
+            let head = self.head.load(Ordering::Acquire);
+            if head >= turn.limit {
+                break;
+            }
+            match self.look(head)? {
+                Look::Filled(choice) => return Some(choice),
+                // If it fails, another look tells.
+                Look::Drained(index, cell) => {
+                    let _ = self.change(index, cell, ready(cell));
+                }
+                Look::Passed => {
+                    let _ = self.move_on(&self.head, head);
+                }
+                Look::Ahead => break,
+            }
+        }
+        if let Some(choice) = (REFUSED..CANDIDATE).find_map(|kept| self.top_beside(kept)) {
+            return Some(choice);
+        }
+        let candidate = self.top_beside(CANDIDATE);
+        let newest_is_candidate = turn.limit == self.candidate;
+        if candidate.is_some() && self.keeps_candidate() && !newest_is_candidate {
+            return candidate;
+        }
+        let choice = match self.look(turn.limit)? {
+            _ if newest_is_candidate => candidate?,
+            Look::Filled(choice) => choice,
+            _ => return None,
+        };
+        // A store of one slot would store nothing if it kept its only record.
+        let takes_all = self.len() == 1 && turn.own.is_none();
+        let is_part = turn.limit != self.unprotected && self.below(choice.slot)? != 0;
+        (takes_all || is_part).then_some(choice)
+    }
+
+    /// Looks at a position.
+    fn look(&self, position: u64) -> Option<Look> {
+        let (index, phase) = cell_of(position);
+        let cell = self.cell(index)?.load(Ordering::Acquire);
+        let is_candidate = position == self.candidate;
+        Some(match progress(cell, phase) {
+            cmp::Ordering::Greater => Look::Passed,
+            cmp::Ordering::Less if !is_candidate => Look::Ahead,
+            _ => {
+                let choice = match is_candidate {
+                    true if self.keeps_candidate() => None,
+                    true => self.top_beside(CANDIDATE),
+                    false => Self::top(index, cell),
+                };
+                choice.map_or(Look::Drained(index, cell), Look::Filled)
+            }
         })
     }
 
-    /// The slot that follows `slot` in the ring.
-    fn after(&self, slot: usize) -> usize {
-        match slot.saturating_add(1) {
-            next if next < self.slots.len() => next,
-            _ => 0,
-        }
+    /// Returns what is on top of a stack.
+    fn top(index: usize, cell: u64) -> Option<Choice> {
+        let slot = usize::try_from((cell & TOP).checked_sub(1)?).ok()?;
+        Some(Choice { slot, index, cell })
     }
 
-    /// Returns the slots from the first to the last one with a record of `dump`.
-    pub(super) fn slots_of(&self, dump: u64) -> Range<usize> {
-        let mut range = 0..0;
-        for (index, slot) in (0..self.slots.len()).zip(self.slots.iter()) {
-            if dump_of(slot.0.load(Ordering::Relaxed)) == dump {
-                if range.is_empty() {
-                    range.start = index;
+    fn top_beside(&self, kept: usize) -> Option<Choice> {
+        let cell = self.kept.get(kept)?.load(Ordering::Acquire);
+        Self::top(self.len().checked_add(kept)?, cell)
+    }
+
+    /// Takes a slot off its stack.
+    fn take(&self, choice: &Choice) -> bool {
+        self.below(choice.slot).is_some_and(|below| {
+            self.change(choice.index, choice.cell, with_top(choice.cell, below))
+                .is_ok()
+        })
+    }
+
+    /// Puts a slot onto a stack, if that has still this phase.
+    fn push(&self, index: usize, phase: u64, slot: usize) -> bool {
+        let Some(cell) = self.cell(index) else {
+            return false;
+        };
+        let mut cell = cell.load(Ordering::Acquire);
+        while progress(cell, phase).is_eq() {
+            self.set_place(slot, index, cell & TOP);
+            match self.change(index, cell, with_top(cell, number(slot))) {
+                Ok(_) => return true,
+                Err(now) => cell = now,
+            }
+        }
+        false
+    }
+
+    fn push_beside(&self, kept: usize, slot: usize) {
+        self.push(self.len().saturating_add(kept), OPEN, slot);
+    }
+
+    /// Gives the slot of a new dump the next position.
+    fn append(&self, slot: usize) -> Option<u64> {
+        let mut tail = self.tail.load(Ordering::Acquire);
+        loop {
+            let (index, phase) = cell_of(tail);
+            // A change that changes nothing, because a load may see an old value.
+            let cell = self.cell(index)?.fetch_or(0, Ordering::AcqRel);
+            let waits = phase.wrapping_sub(1);
+            match progress(cell, waits) {
+                cmp::Ordering::Equal => {
+                    self.set_place(slot, index, 0);
+                    if self.change(index, cell, filled(phase, slot)).is_ok() {
+                        let _ = self.move_on(&self.tail, tail);
+                        return Some(tail);
+                    }
                 }
-                range.end = index.saturating_add(1);
+                // Somebody has filled it, but the tail is late.
+                cmp::Ordering::Greater => {
+                    tail = match self.move_on(&self.tail, tail) {
+                        Ok(_) => after(tail, self.last_index()),
+                        Err(now) => now,
+                    }
+                }
+                // The head is late.
+                cmp::Ordering::Less => match self.look(tail.wrapping_sub(ROUND))? {
+                    Look::Drained(index, cell) => {
+                        let _ = self.change(index, cell, ready(cell));
+                    }
+                    Look::Passed => (),
+                    // See the invariants. But rather this than a loop.
+                    Look::Filled(_) | Look::Ahead => {
+                        self.push_beside(OVERTAKEN, slot);
+                        return None;
+                    }
+                },
             }
-        }
-        range
-    }
-
-    /// Marks a dump, whose records are all in these slots, as one with which a loop began.
-    pub(super) fn mark_first(&self, dump: u64, slots: Range<usize>) {
-        for slot in self.slots.get(slots).unwrap_or_default() {
-            let value = slot.0.load(Ordering::Relaxed);
-            if dump_of(value) == dump {
-                // If it fails, the slot is about to be overwritten.
-                let _ = slot.0.compare_exchange(
-                    value,
-                    value | FIRST,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                );
-            }
-        }
-    }
-
-    /// Sets the table value of a slot.
-    pub(super) fn set(&self, slot: usize, value: u64) {
-        if let Some(slot) = self.slots.get(slot) {
-            slot.0.store(value, Ordering::Release);
         }
     }
 
-    /// Walks the slots once, in ring order from the cursor on.
-    fn ring(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        let start = self.cursor.load(Ordering::Relaxed);
-        (start..self.slots.len())
-            .chain(0..start)
-            .filter_map(|index| Some((index, self.slots.get(index)?.0.load(Ordering::Acquire))))
+    /// Whether a slot is in the stack where its place is.
+    fn is_stacked(&self, slot: usize) -> bool {
+        let find = || {
+            let place = self.slots.get(slot)?.place.load(Ordering::Relaxed);
+            let index = usize::try_from(place >> STACK).ok()?;
+            let mut choice = Self::top(index, self.cell(index)?.load(Ordering::Acquire))?;
+            // No stack is longer, whatever happened to it.
+            for _ in 0..self.len() {
+                if choice.slot == slot {
+                    return Some(());
+                }
+                choice = Self::top(index, self.below(choice.slot)?)?;
+            }
+            None
+        };
+        find().is_some()
     }
 
-    /// Chooses a slot for the next part of `dump`, or for part 1 of a new one if that is 0.
-    /// Returns its table value as well.
-    ///
-    /// The first free slot is taken at once: usually that is the first one looked at.
-    pub(super) fn pick(&self, dump: u64, protected: u64) -> Option<(usize, u64)> {
-        let single = self.slots.len() == 1;
-        let mut best: Option<(usize, u64)> = None;
-        for (index, value) in self.ring() {
-            if value == FREE {
-                return Some((index, value));
-            }
-            // Loaded after `value`, so that a record completed just now is known to be the newest.
-            let newest = self.newest.load(Ordering::Acquire);
-            // A store of one slot would store nothing if it kept to the second rule.
-            if value == BUSY
-                || (!single && (is_same(value, newest) || is_same(value, protected)))
-                || (dump != 0 && dump_of(value) == dump)
-            {
-                continue;
-            }
-            if best.is_none_or(|(_, lowest)| value < lowest) {
-                best = Some((index, value));
-            }
-        }
-        best
+    /// Returns the number plus 1 of the slot below another one; 0 if that is the last one.
+    fn below(&self, slot: usize) -> Option<u64> {
+        Some(self.slots.get(slot)?.place.load(Ordering::Relaxed) & TOP)
     }
 
-    /// Marks a slot for the next part of `dump` as busy and returns it.
-    ///
-    /// There is no waiting: if another CPU takes the chosen slot first, the next best one will do.
-    pub(super) fn claim(&self, dump: u64, protected: u64, urgent: bool) -> Option<usize> {
-        for _ in 0..CLAIM_TRIES {
-            let Some((index, value)) = self.pick(dump, protected) else {
-                break;
-            };
-            let slot = self.slots.get(index)?;
-            let claimed =
-                slot.0
-                    .compare_exchange(value, BUSY, Ordering::Acquire, Ordering::Relaxed);
-            if claimed.is_ok() {
-                self.cursor.store(self.after(index), Ordering::Relaxed);
-                return Some(index);
-            }
+    pub(super) fn set_place(&self, slot: usize, index: usize, below: u64) {
+        if let (Some(slot), Ok(index)) = (self.slots.get(slot), u64::try_from(index)) {
+            slot.place
+                .store((index << STACK) | below, Ordering::Relaxed);
         }
-        if !urgent {
-            return None;
+    }
+
+    fn cell(&self, index: usize) -> Option<&AtomicU64> {
+        match index.checked_sub(self.len()) {
+            None => Some(&self.slots.get(index)?.cell),
+            Some(kept) => self.kept.get(kept),
         }
-        // Whoever was writing there is stopped and will not come back.
-        let (index, _) = self.ring().find(|(_, value)| *value == BUSY)?;
-        self.cursor.store(self.after(index), Ordering::Relaxed);
-        Some(index)
+    }
+
+    fn change(&self, index: usize, from: u64, to: u64) -> Result<u64, u64> {
+        self.cell(index).ok_or(from)?.compare_exchange(
+            from,
+            to,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        )
+    }
+
+    /// Moves head or tail to the next position.
+    fn move_on(&self, end: &AtomicU64, from: u64) -> Result<u64, u64> {
+        end.compare_exchange(
+            from,
+            after(from, self.last_index()),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        )
+    }
+
+    pub(super) fn last_index(&self) -> u64 {
+        number(self.len()).wrapping_sub(2)
     }
 }

@@ -28,6 +28,7 @@ use common::{
     strip_prefix,
     table,
     Ram,
+    DEFAULT,
     INFO, //
 };
 use ringbuf::{
@@ -36,7 +37,6 @@ use ringbuf::{
     Geometry,
     Kind,
     Memory,
-    Options,
     Slot,
     Store, //
 };
@@ -147,7 +147,7 @@ fn storm(
     dumps: usize,
     parts: usize,
 ) -> (Appended, usize) {
-    let (store, _) = Store::open(ram, *geometry, table(geometry), Options::default()).unwrap();
+    let (store, _) = Store::open(ram, *geometry, table(geometry), DEFAULT).unwrap();
     let store = &store;
     thread::scope(|scope| {
         let run = |thread| {
@@ -182,11 +182,26 @@ fn storm(
     })
 }
 
+/// A crash of the boot before, with which a loop begins.
+fn crash_before(ram: &SharedRam, geometry: &Geometry) {
+    let (store, _) = Store::open(ram, *geometry, table(geometry), DEFAULT).unwrap();
+    let info = DumpInfo {
+        boot_id: [1; 16],
+        ..INFO
+    };
+    let appended = store.begin(&info).append(&text(BEFORE, 0, 1), true);
+    assert_eq!(appended, Ok(0));
+}
+
+/// The number of no thread.
+const BEFORE: usize = 99;
+
 #[test]
 fn all_records_fit() {
     for _ in 0..30 {
-        let geometry = geometry(8 * 8 * 2);
+        let geometry = geometry(8 * 8 * 2 + 1);
         let ram = SharedRam::new(geometry.mem_size(), b"");
+        crash_before(&ram, &geometry);
         let (appended, dropped) = storm(&ram, &geometry, 8, 8, 2);
         assert_eq!((appended.len(), dropped), (128, 0));
         let mut seqs = Vec::new();
@@ -196,11 +211,11 @@ fn all_records_fit() {
                 panic!("{kind:?}");
             };
             assert_eq!(author(&payload), (thread, dump, part));
-            assert_eq!(seal.part as usize, part);
+            assert_eq!((seal.part as usize, seal.loop_start), (part, 1));
             seqs.push(seal.seq);
         }
         seqs.sort_unstable();
-        assert_eq!(seqs, (1..=128).collect::<Vec<u64>>());
+        assert_eq!(seqs, (2..=129).collect::<Vec<u64>>());
     }
 }
 
@@ -211,7 +226,10 @@ fn overwriting() {
         for _ in 0..10 {
             let geometry = geometry(slots);
             let ram = SharedRam::new(geometry.mem_size(), b"");
-            let (appended, dropped) = storm(&ram, &geometry, 6, 40, 2);
+            crash_before(&ram, &geometry);
+            let (mut appended, dropped) = storm(&ram, &geometry, 6, 40, 2);
+            // It is kept as long as there is another slot to take.
+            appended.insert((BEFORE, 0, 1), 0);
             drops += dropped;
             for slot in 0..slots {
                 let (kind, payload) = look(&&ram, &geometry, slot);
@@ -232,7 +250,7 @@ fn writer_that_is_late() {
     // A CPU stops in the middle of its text, the others go round several times, it continues.
     let geometry = geometry(3);
     let ram = SharedRam::new(geometry.mem_size(), b"late");
-    let (store, _) = Store::open(&ram, geometry, table(&geometry), Options::default()).unwrap();
+    let (store, _) = Store::open(&ram, geometry, table(&geometry), DEFAULT).unwrap();
     thread::scope(|scope| {
         let late = scope.spawn(|| store.begin(&INFO).append(b"late text", true));
         while ram.stopped.load(SeqCst) == 0 {
@@ -256,8 +274,8 @@ fn writer_that_is_late() {
     let (kind, payload) = look(&&ram, &geometry, 0);
     assert!(matches!(kind, Kind::Sealed(seal) if seal.seq == 1));
     assert_eq!(strip_prefix(&payload), b"late text");
-    // It is the oldest, however late it was written.
-    assert_eq!(store.next_slot(), Some(0));
+    // It is the newest one, because a dump is as old as its first part is complete.
+    assert_eq!(store.next_slot(), Some(1));
 }
 
 /// A slot table which stores a second dump when the first one looks at it for the n-th time.
@@ -312,15 +330,25 @@ fn interrupted_anywhere() {
                 // Leaked, because the table needs the store that it is a part of.
                 let ram: &Ram = Box::leak(Box::new(Ram::new(image)));
                 let table = Table(table(&geometry));
-                let (store, _) = Store::open(ram, geometry, table, Options::default()).unwrap();
-                let store: &Nested = Box::leak(Box::new(store));
-                for _ in 0..filled {
-                    store.begin(&INFO).append(b"filled", true).unwrap();
+                // A loop of crashes, which these two dumps continue.
+                for i in 0..filled {
+                    let (store, _) = common::open(ram, &geometry);
+                    let info = DumpInfo {
+                        boot_id: [i as u8; 16],
+                        ..INFO
+                    };
+                    store.begin(&info).append(b"filled", true).unwrap();
                 }
+                let (store, _) = Store::open(ram, geometry, table, DEFAULT).unwrap();
+                let store: &Nested = Box::leak(Box::new(store));
+                let seq = |slot: &usize| match look(&ram, &geometry, *slot).0 {
+                    Kind::Sealed(seal) => seal.seq,
+                    _ => 0,
+                };
                 let newest = match (filled, foreign) {
                     (0, false) => None,
                     (0, true) => Some(slots - 1),
-                    _ => Some((filled - 1) % slots),
+                    _ => (0..slots).max_by_key(seq),
                 };
                 let before = newest.map(|slot| look(&ram, &geometry, slot));
 
@@ -353,6 +381,10 @@ fn interrupted_anywhere() {
                         // There is no room for both but for the newest.
                         Err(err) => assert_eq!((err, slots), (Dropped::NoSlot, 2), "{name}"),
                     }
+                }
+                // There is something else to take than the dump with which the loop began.
+                if filled > 0 && slots > 3 {
+                    assert_eq!(seq(&0), 1, "{name}");
                 }
                 // If the first dump was whole, it was the newest, and what was before is fair game.
                 if !WHOLE.get() {

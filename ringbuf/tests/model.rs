@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random operations against a simple model of what must be in each slot.
+//! Random operations against a simple model of what must be in each slot. As in the module, the first
+//! dump of a loop of crashes is kept.
 
 mod common;
 
@@ -12,6 +13,7 @@ use common::{
     open,
     Ram,
     TestStore,
+    DEFAULT,
     INFO, //
 };
 use proptest::{
@@ -20,6 +22,7 @@ use proptest::{
 };
 use ringbuf::{
     Dropped,
+    DumpInfo,
     Geometry,
     Kind, //
 };
@@ -28,7 +31,12 @@ use ringbuf::{
 enum Op {
     /// A dump with parts of these lengths, in percent of the room.
     Dump(Vec<usize>),
+    /// The module is loaded again, in the same boot.
     Reopen,
+    /// A reboot; dumps come soon after it, or late.
+    Boot {
+        late: bool,
+    },
     /// Mainline writes a record.
     Foreign {
         slot: usize,
@@ -57,7 +65,8 @@ fn op(slots: usize) -> impl Strategy<Value = Op> {
     let slot = 0..slots;
     prop_oneof![
         12 => vec(0..=100usize, 1..4).prop_map(Op::Dump),
-        3 => Just(Op::Reopen),
+        1 => Just(Op::Reopen),
+        3 => any::<bool>().prop_map(|late| Op::Boot { late }),
         2 => (slot.clone(), 1..600usize).prop_map(|(slot, len)| Op::Foreign { slot, len }),
         2 => slot.clone().prop_map(|slot| Op::Delete { slot }),
         1 => prop_oneof![Just(0), Just(0xff), Just(0x5a)].prop_map(Op::Fill),
@@ -72,8 +81,19 @@ fn op(slots: usize) -> impl Strategy<Value = Op> {
 struct Cell {
     record: Option<Record>,
     /// A whole seal is there, though perhaps of a record that is gone.
-    seal: Option<(u64, u64, u32)>,
+    seal: Option<Sealed>,
+    /// Whether it is gone because it was damaged.
+    damaged: bool,
     sig_spoilt: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Sealed {
+    seq: u64,
+    dump: u64,
+    part: u32,
+    loop_start: u64,
+    boot: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -90,9 +110,20 @@ enum Known {
     /// The newest one, if there were no others.
     ForeignNewest,
     Ours {
+        /// A loop began with it.
+        first: bool,
         dump: u64,
         part: u32,
     },
+}
+
+/// The newest dump when the store was opened.
+#[derive(Clone)]
+struct Previous {
+    boot: u64,
+    loop_start: u64,
+    /// Where the dump is that the loop began with.
+    slots: Vec<usize>,
 }
 
 struct Model {
@@ -102,6 +133,10 @@ struct Model {
     newest: Option<usize>,
     cursor: usize,
     seq: u64,
+    previous: Option<Previous>,
+    /// The number of this boot, and the age of the machine.
+    boot: u64,
+    boottime_ns: u64,
 }
 
 impl Model {
@@ -109,20 +144,24 @@ impl Model {
     fn reopen(&mut self) {
         let slots = self.cells.len();
         let known = |cell: &Cell| match (&cell.record, cell.seal) {
-            (Some(Record::Sealed(_)), Some((_, dump, part))) => Known::Ours { dump, part },
+            (Some(Record::Sealed(_)), Some(Sealed { dump, part, .. })) => Known::Ours {
+                first: false,
+                dump,
+                part,
+            },
             (Some(_), _) => Known::Foreign,
             (None, _) => Known::Free,
         };
         self.known = self.cells.iter().map(known).collect();
         let age = |slot: &usize| match self.known[*slot] {
-            Known::Ours { dump, part } => Some((dump, u32::MAX - part)),
+            Known::Ours { dump, part, .. } => Some((dump, u32::MAX - part)),
             _ => None,
         };
         let secs = |slot: &usize| match self.cells[*slot].record {
             Some(Record::Foreign { secs, .. }) => Some((secs, usize::MAX - slot)),
             _ => None,
         };
-        let seq = |slot: &usize| self.cells[*slot].seal.map(|(seq, ..)| seq);
+        let seq = |slot: &usize| self.cells[*slot].seal.map(|seal| seal.seq);
         let ours = (0..slots)
             .filter(|slot| age(slot).is_some())
             .max_by_key(age);
@@ -138,6 +177,55 @@ impl Model {
         self.newest = ours.or(foreign);
         self.cursor = last.or(foreign).map_or(0, |slot| (slot + 1) % slots);
         self.seq = last.and_then(|slot| seq(&slot)).unwrap_or(0) + 1;
+
+        // Deleting the newest one ends a loop.
+        let is_there = |cell: &Cell| matches!(cell.record, Some(Record::Sealed(_))) || cell.damaged;
+        let last = last.map(|slot| &self.cells[slot]);
+        self.previous = last.filter(|cell| is_there(cell)).map(|cell| {
+            let seal = cell.seal.unwrap();
+            let loop_start = if seal.loop_start == 0 {
+                seal.dump
+            } else {
+                seal.loop_start
+            };
+            let slots = self.slots_of(loop_start);
+            Previous {
+                boot: seal.boot,
+                loop_start,
+                slots,
+            }
+        });
+        for slot in 0..slots {
+            if let (Known::Ours { .. }, Some(seal)) = (self.known[slot], self.cells[slot].seal) {
+                self.mark(seal.loop_start, &self.slots_of(seal.loop_start));
+            }
+        }
+    }
+
+    fn slots_of(&self, wanted: u64) -> Vec<usize> {
+        let is_of =
+            |slot: &usize| matches!(self.known[*slot], Known::Ours { dump, .. } if dump == wanted);
+        (0..self.cells.len()).filter(is_of).collect()
+    }
+
+    /// A loop began with the dump `start`, which was in these slots.
+    fn mark(&mut self, start: u64, slots: &[usize]) {
+        for slot in slots {
+            match &mut self.known[*slot] {
+                Known::Ours { first, dump, .. } if *dump == start => *first = true,
+                _ => (),
+            }
+        }
+    }
+
+    /// The loop that a dump continues.
+    fn loop_start(&self) -> u64 {
+        match &self.previous {
+            Some(previous) if previous.boot != self.boot && self.boottime_ns < DEFAULT.loop_ns => {
+                previous.loop_start
+            }
+            _ => 0,
+        }
     }
 
     /// Which slot the next part goes to.
@@ -152,11 +240,17 @@ impl Model {
             Known::Free => (0, 0, 0),
             Known::Foreign => (1, 0, 0),
             Known::ForeignNewest => (2, 0, 0),
-            Known::Ours { dump, part } => (3, dump, u32::MAX - part),
+            Known::Ours { first, dump, part } => (3 + u32::from(first), dump, u32::MAX - part),
         };
         // The first of those that are equal.
         ring.filter(allowed).min_by_key(order)
     }
+}
+
+fn boot_id(boot: u64) -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&boot.to_le_bytes());
+    id
 }
 
 struct World<'a> {
@@ -185,7 +279,13 @@ impl World<'_> {
     }
 
     fn dump(&mut self, parts: &[usize]) {
-        let mut dump = self.store.begin(&INFO);
+        let info = DumpInfo {
+            boot_id: boot_id(self.model.boot),
+            boottime_ns: self.model.boottime_ns,
+            ..INFO
+        };
+        let loop_start = self.model.loop_start();
+        let mut dump = self.store.begin(&info);
         let mut used = Vec::new();
         let newest_at_begin = self.model.newest;
         let mut id = 0;
@@ -214,10 +314,23 @@ impl World<'_> {
             self.model.seq += 1;
             self.model.cells[slot] = Cell {
                 record: Some(Record::Sealed([prefix.as_bytes(), &text].concat())),
-                seal: Some((seq, id, part)),
-                sig_spoilt: false,
+                seal: Some(Sealed {
+                    seq,
+                    dump: id,
+                    part,
+                    loop_start,
+                    boot: self.model.boot,
+                }),
+                ..Cell::default()
             };
-            self.model.known[slot] = Known::Ours { dump: id, part };
+            self.model.known[slot] = Known::Ours {
+                first: false,
+                dump: id,
+                part,
+            };
+            if let (Some(previous), true) = (self.model.previous.clone(), loop_start != 0) {
+                self.model.mark(loop_start, &previous.slots);
+            }
             self.model.cursor = (slot + 1) % self.model.cells.len();
             if part == 1 {
                 self.model.newest = Some(slot);
@@ -230,11 +343,16 @@ impl World<'_> {
     fn mainline(&mut self, f: impl FnOnce(&mut [u8], &Geometry, &mut [Cell])) {
         {
             let mut image = self.ram.bytes.borrow_mut();
+            for (slot, cell) in self.model.cells.iter_mut().enumerate() {
+                // Without a stamp it is no record.
+                cell.damaged &= mainline::record(&image, &self.geometry, slot).is_some();
+            }
             mainline::load(&mut image, &self.geometry);
             for cell in &mut self.model.cells {
                 // It does not see such a record, and takes the zone for an empty one.
                 if cell.sig_spoilt {
                     cell.record = None;
+                    cell.damaged = false;
                     cell.sig_spoilt = false;
                 }
             }
@@ -257,6 +375,12 @@ impl World<'_> {
         match *op {
             Op::Dump(ref parts) => self.dump(parts),
             Op::Reopen => self.reopen(),
+            Op::Boot { late } => {
+                self.model.boot += 1;
+                // Just within, or just outside.
+                self.model.boottime_ns = DEFAULT.loop_ns - u64::from(!late);
+                self.reopen();
+            }
             Op::Foreign { slot, len } => {
                 self.count += 1;
                 let secs = 1_000_000 + (self.count as u64 * 7919) % 1000;
@@ -271,6 +395,7 @@ impl World<'_> {
                     payload.extend_from_slice(&text);
                     payload.truncate(geometry.data_capacity());
                     let cell = &mut cells[slot];
+                    cell.damaged = false;
                     if payload.len() > geometry.payload_capacity() {
                         cell.seal = None;
                     }
@@ -280,6 +405,7 @@ impl World<'_> {
             Op::Delete { slot } => self.mainline(|image, geometry, cells| {
                 mainline::erase(image, geometry, slot);
                 cells[slot].record = None;
+                cells[slot].damaged = false;
             }),
             Op::Fill(value) => {
                 self.ram.bytes.borrow_mut().fill(value);
@@ -294,6 +420,7 @@ impl World<'_> {
                     self.ram.bytes.borrow_mut()[at] ^= 0x10;
                     // The seal still tells the sequence number.
                     cell.record = None;
+                    cell.damaged = true;
                 }
             }
             Op::SpoilSeal { slot, at } => {
@@ -323,7 +450,14 @@ impl World<'_> {
             let (kind, payload) = look(&self.ram, &self.geometry, slot);
             let found = match kind {
                 Kind::Sealed(seal) => {
-                    assert_eq!(Some((seal.seq, seal.dump, seal.part)), cell.seal);
+                    let sealed = Sealed {
+                        seq: seal.seq,
+                        dump: seal.dump,
+                        part: seal.part,
+                        loop_start: seal.loop_start,
+                        boot: u64::from_le_bytes(*seal.boot_id.first_chunk().unwrap()),
+                    };
+                    assert_eq!(Some(sealed), cell.seal);
                     Some(Record::Sealed(payload))
                 }
                 Kind::Foreign(foreign) => Some(Record::Foreign {
@@ -356,6 +490,9 @@ fn run(geometry: Geometry, ops: &[Op]) {
         newest: None,
         cursor: 0,
         seq: 1,
+        previous: None,
+        boot: 1,
+        boottime_ns: 0,
     };
     let mut world = World {
         ram: &ram,

@@ -332,11 +332,11 @@ fn mainline_overwrites_our_record() {
         assert_eq!(seen, Some(payload));
     }
 
-    // Foreign records go before ours, in ring order. The seal with the highest number is the one
-    // behind the short record; slot 3 has the newest record of ours.
+    // Foreign records that are older than our newest one go first, by their stamps. The seal with
+    // the highest number is the one behind the short record.
     assert_eq!(census.newest_seq, Some(5));
-    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![1, 2, 0]));
-    assert_eq!(seal(&ram, &geometry, 1).seq, 6);
+    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![0, 1, 2]));
+    assert_eq!(seal(&ram, &geometry, 0).seq, 6);
     assert_eq!(append(&store, b"d"), Ok(3));
 }
 
@@ -425,7 +425,7 @@ fn damage_is_told_apart() {
             torn: 1,
             blank: 2,
             garbage: 1,
-            next: Some(4),
+            next: Some(5),
             newest_seq: Some(4),
             ..Census::default()
         }

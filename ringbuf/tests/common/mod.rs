@@ -4,7 +4,13 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-use std::cell::RefCell;
+pub mod cache;
+pub mod cut;
+
+use std::{
+    cell::RefCell,
+    collections::HashMap, //
+};
 
 use ringbuf::{
     classify,
@@ -95,15 +101,63 @@ impl Memory for &Ram {
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
         assert!(block.len() <= 128 && parity.iter().all(|byte| *byte == 0));
-        rslib::encode(block, parity);
+        encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        rslib::decode(block, parity)
+        decode(block, parity)
     }
 }
 
+/// More words than this are not remembered.
+const WORDS: usize = 50_000;
+
+/// A block and its parity, and how many bytes were wrong.
+type Word = (Vec<u8>, Vec<u8>, Option<usize>);
+
+thread_local! {
+    static DECODED: RefCell<HashMap<(usize, Vec<u8>), Word>> = RefCell::default();
+    static ENCODED: RefCell<HashMap<Vec<u8>, Vec<u8>>> = RefCell::default();
+}
+
+/// `rslib::decode()`, for tests that ask for the same few words millions of times.
+pub fn decode(block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+    DECODED.with_borrow_mut(|decoded| {
+        let key = (block.len(), [&block[..], parity].concat());
+        if decoded.len() >= WORDS {
+            decoded.clear();
+        }
+        let (data, rest, errors) = decoded.entry(key).or_insert_with(|| {
+            let errors = rslib::decode(block, parity);
+            (block.to_vec(), parity.to_vec(), errors)
+        });
+        block.copy_from_slice(data);
+        parity.copy_from_slice(rest);
+        *errors
+    })
+}
+
+/// The same for `rslib::encode()`.
+pub fn encode(block: &[u8], parity: &mut [u8]) {
+    ENCODED.with_borrow_mut(|encoded| {
+        let key = [&[parity.len() as u8], block].concat();
+        if encoded.len() >= WORDS {
+            encoded.clear();
+        }
+        let known = encoded.entry(key).or_insert_with(|| {
+            rslib::encode(block, parity);
+            parity.to_vec()
+        });
+        parity.copy_from_slice(known);
+    });
+}
+
 pub type TestStore<'a> = Store<&'a Ram, Vec<Slot>>;
+
+/// What the module does unless it is told otherwise: `loop_secs=600`.
+pub const DEFAULT: Options = Options {
+    loop_ns: 600_000_000_000,
+};
 
 /// Dmesg zones only.
 pub fn params(mem_size: usize, record_size: usize) -> Params {
@@ -138,7 +192,7 @@ pub fn table(geometry: &Geometry) -> Vec<Slot> {
 }
 
 pub fn open<'a>(ram: &'a Ram, geometry: &Geometry) -> (TestStore<'a>, Census) {
-    open_with(ram, geometry, Options::default())
+    open_with(ram, geometry, DEFAULT)
 }
 
 pub fn open_with<'a>(
@@ -270,7 +324,7 @@ pub mod mainline {
             let (data, rest) = self.zone.split_at_mut(par);
             // Only the copy of the parity is corrected.
             let mut parity = rest[..self.ecc_size].to_vec();
-            match rslib::decode(&mut data[at..at + len], &mut parity) {
+            match super::decode(&mut data[at..at + len], &mut parity) {
                 Some(numerr) => self.corrected_bytes += numerr,
                 None => self.bad_blocks += 1,
             }
@@ -278,7 +332,7 @@ pub mod mainline {
 
         fn encode(&mut self, at: usize, len: usize, par: usize) {
             let (data, rest) = self.zone.split_at_mut(par);
-            rslib::encode(&data[at..at + len], &mut rest[..self.ecc_size]);
+            super::encode(&data[at..at + len], &mut rest[..self.ecc_size]);
         }
 
         /// Offset and length of a block, and where its parity is.
@@ -400,13 +454,23 @@ pub mod mainline {
             .count()
     }
 
+    /// A file of length 0, which hides all that follow.
+    pub fn is_stamp_only(log: &[u8]) -> bool {
+        log.len() == stamp(log)
+    }
+
     /// What the user finds in /sys/fs/pstore for one slot.
     pub fn shown(image: &[u8], geometry: &Geometry, slot: usize) -> Option<Shown> {
-        let mut image = image.to_vec();
-        let mut prz = Prz::new(&mut image, geometry, slot);
+        let shown = file(image, geometry, slot)?;
+        assert!(!is_stamp_only(&shown.log), "slot {slot} has only a stamp");
+        Some(shown)
+    }
+
+    /// The same, be it of length 0 or not.
+    pub fn file(image: &[u8], geometry: &Geometry, slot: usize) -> Option<Shown> {
+        let mut image = image[slot * geometry.stride()..][..geometry.stride()].to_vec();
+        let mut prz = Prz::new(&mut image, geometry, 0);
         let log = prz.post_init()?;
-        // The header alone makes a file of length 0, which hides all that follow.
-        assert_ne!(log.len(), stamp(&log), "slot {slot} has only a stamp");
         (stamp(&log) != 0).then_some(Shown {
             log,
             corrected_bytes: prz.corrected_bytes,

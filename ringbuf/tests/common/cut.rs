@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a power cut may leave, and what must be possible afterwards.
+
+use std::{
+    cell::{
+        Cell,
+        RefCell, //
+    },
+    collections::{
+        HashMap,
+        HashSet, //
+    },
+    rc::Rc, //
+};
+
+use ringbuf::{
+    clear,
+    layout::SEAL_MAGIC_OFFSET,
+    read_text,
+    salvage_extent,
+    Census,
+    DumpInfo,
+    Extent,
+    Geometry,
+    Kind, //
+};
+
+use super::{
+    append,
+    look,
+    mainline,
+    open,
+    strip_prefix,
+    Op,
+    Ram,
+    INFO, //
+};
+
+/// Says what is wrong, instead of failing: some tests want it to be wrong.
+#[macro_export]
+macro_rules! ensure {
+    ($cond:expr, $($what:tt)+) => {
+        if !$cond {
+            return Err(format!("{}: {}", stringify!($cond), format!($($what)+)));
+        }
+    };
+}
+
+/// What readers see of one slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub kind: Kind,
+    pub payload: Vec<u8>,
+    /// What is left of a record that is not whole.
+    pub salvage: Vec<u8>,
+    /// The text, and the number of blocks that it says to be bad.
+    pub mainline: Option<(Vec<u8>, usize)>,
+}
+
+impl View {
+    fn of_slot(image: &[u8], geometry: &Geometry, slot: usize) -> View {
+        let ram = Ram::new(image.to_vec());
+        let (kind, payload) = look(&&ram, geometry, slot);
+        let salvage = salvage_extent(&&ram, geometry, slot, &kind);
+        View {
+            kind,
+            payload,
+            salvage: salvage.map_or(Vec::new(), |extent| text(&ram, geometry, slot, extent)),
+            mainline: mainline::file(image, geometry, slot)
+                .map(|shown| (shown.log, shown.bad_blocks)),
+        }
+    }
+
+    pub fn mainline_text(&self) -> Option<&Vec<u8>> {
+        self.mainline.as_ref().map(|(text, _)| text)
+    }
+
+    /// Whether a reader would show it as a record.
+    pub fn is_record(&self) -> bool {
+        matches!(self.kind, Kind::Sealed(_) | Kind::Foreign(_))
+    }
+
+    /// Of a foreign one the text is all there is. It has two ways to be linear.
+    fn is_same_record(&self, other: &View) -> bool {
+        let same_kind = match (self.kind, other.kind) {
+            (Kind::Foreign(one), Kind::Foreign(other)) => one.stamp == other.stamp,
+            (one, other) => one == other,
+        };
+        same_kind && self.payload == other.payload
+    }
+}
+
+fn text(ram: &Ram, geometry: &Geometry, slot: usize, extent: Extent) -> Vec<u8> {
+    let mut text = vec![0; extent.size as usize];
+    let len = read_text(&ram, geometry, slot, extent, 0, &mut text);
+    text.truncate(len);
+    text
+}
+
+/// Whether the seal has been broken for certain.
+fn is_seal_broken(settled: &[u8], geometry: &Geometry, slot: usize) -> bool {
+    let magic = geometry.seal_offset(slot).unwrap() + SEAL_MAGIC_OFFSET;
+    &settled[magic..magic + 4] == b"SEAW"
+}
+
+/// Faster than what the standard library has for those who may be attacked.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(bytes.len() as u64, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        let mixed = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    })
+}
+
+/// Regions of one geometry. What was looked at once is not looked at again.
+pub struct World {
+    pub geometry: Geometry,
+    views: RefCell<HashMap<(usize, u64), Rc<View>>>,
+    followed: RefCell<HashSet<u64>>,
+    states: Cell<usize>,
+}
+
+impl World {
+    pub fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            views: RefCell::default(),
+            followed: RefCell::default(),
+            states: Cell::new(0),
+        }
+    }
+
+    /// How many states were checked, and how many of them were different.
+    pub fn states(&self) -> (usize, usize) {
+        (self.states.get(), self.followed.borrow().len())
+    }
+
+    fn zone(&self, slot: usize) -> std::ops::Range<usize> {
+        slot * self.geometry.stride()..(slot + 1) * self.geometry.stride()
+    }
+
+    fn view(&self, image: &[u8], slot: usize) -> Rc<View> {
+        let key = (slot, hash(&image[self.zone(slot)]));
+        if let Some(view) = self.views.borrow().get(&key) {
+            return view.clone();
+        }
+        let view = Rc::new(View::of_slot(image, &self.geometry, slot));
+        self.views.borrow_mut().insert(key, view.clone());
+        view
+    }
+
+    pub fn views(&self, image: &[u8]) -> Vec<Rc<View>> {
+        let slots = 0..self.geometry.slots();
+        slots.map(|slot| self.view(image, slot)).collect()
+    }
+
+    /// Checks that the region goes on to work: with the next dump and the one after the boot that
+    /// follows, and if mainline is loaded in between.
+    fn follow(&self, image: &[u8], views: &[Rc<View>]) -> Result<(), String> {
+        self.states.set(self.states.get() + 1);
+        if !self.followed.borrow_mut().insert(hash(image)) {
+            return Ok(());
+        }
+        let (second, second_views) = self.boot(image, views, 2)?;
+        self.boot(&second, &second_views, 3)?;
+
+        // If mainline is loaded next, it finds its own view, and destroys no other record.
+        let mut image = image.to_vec();
+        mainline::load(&mut image, &self.geometry);
+        let loaded = self.views(&image);
+        for (view, old) in loaded.iter().zip(views) {
+            ensure!(
+                view.mainline_text() == old.mainline_text(),
+                "mainline loaded: {old:?} {view:?}"
+            );
+            // Mainline resets a zone in which it sees nothing.
+            if view.is_record() || (old.is_record() && view.mainline.is_some()) {
+                ensure!(
+                    view.payload == old.payload,
+                    "mainline loaded: {old:?} {view:?}"
+                );
+            }
+        }
+        self.boot(&image, &loaded, 3)?;
+        Ok(())
+    }
+
+    /// A boot with a dump, which works and takes nothing but what it may.
+    fn boot(
+        &self,
+        image: &[u8],
+        views: &[Rc<View>],
+        boot: u8,
+    ) -> Result<(Vec<u8>, Vec<Rc<View>>), String> {
+        let ram = Ram::new(image.to_vec());
+        let (store, census) = open(&ram, &self.geometry);
+        compare(&census, views)?;
+        let newest = newest(views);
+        let text = format!("dump of boot {boot}");
+        let info = DumpInfo {
+            boot_id: [boot; 16],
+            ..INFO
+        };
+        let next = store.begin(&info).append(text.as_bytes(), true);
+        let Ok(next) = next else {
+            return Err(format!("{text}: {next:?}"));
+        };
+        ensure!(Some(next) == census.next, "{text}: {next}, {census:?}");
+        let mut now = views.to_vec();
+        let after = ram.image();
+        for slot in (0..views.len()).filter(|slot| *slot != next) {
+            let zone = self.zone(slot);
+            ensure!(
+                after[zone.clone()] == image[zone],
+                "{text}: slot {slot} changed"
+            );
+        }
+        now[next] = self.view(&after, next);
+        let view = &now[next];
+        let Kind::Sealed(seal) = view.kind else {
+            return Err(format!("{text} is {view:?}"));
+        };
+        ensure!(
+            strip_prefix(&view.payload) == text.as_bytes(),
+            "{text}: {view:?}"
+        );
+        ensure!(
+            view.mainline == Some((view.payload.clone(), 0)),
+            "{text}: {view:?}"
+        );
+        ensure!(Some(seal.seq) > census.newest_seq, "{text}: {seal:?}");
+        if views.len() > 1 {
+            ensure!(newest != Some(next), "{text} took the newest");
+            // All these boots are a loop of crashes.
+            let could_take = |slot: usize| Some(slot) != newest && !is_first(views, slot);
+            if (0..views.len()).any(could_take) {
+                ensure!(!is_first(views, next), "{text} took the first");
+            }
+            // A slot that the cut left without a record is preferred to one with a record.
+            if views.iter().any(|view| !view.is_record()) {
+                ensure!(!views[next].is_record(), "{text} took {:?}", views[next]);
+            }
+        }
+        Ok((after, now))
+    }
+}
+
+/// The census has counted what there is.
+fn compare(census: &Census, views: &[Rc<View>]) -> Result<(), String> {
+    let count = |is: &dyn Fn(&Kind) -> bool| views.iter().filter(|view| is(&view.kind)).count();
+    let sealed = count(&|kind| matches!(kind, Kind::Sealed(_)));
+    let foreign = count(&|kind| matches!(kind, Kind::Foreign(_)));
+    let torn = count(&|kind| matches!(kind, Kind::Torn));
+    ensure!(
+        (census.sealed, census.foreign, census.torn) == (sealed, foreign, torn),
+        "{census:?}"
+    );
+    Ok(())
+}
+
+/// The slot with part 1 of the newest dump.
+fn newest(views: &[Rc<View>]) -> Option<usize> {
+    let seals = views.iter().enumerate().filter_map(|(slot, view)| {
+        let Kind::Sealed(seal) = view.kind else {
+            return None;
+        };
+        Some(((seal.dump, u32::MAX - seal.part), slot))
+    });
+    seals.max().map(|(_, slot)| slot)
+}
+
+/// Whether a loop began with the dump in that slot.
+fn is_first(views: &[Rc<View>], slot: usize) -> bool {
+    let Kind::Sealed(first) = views[slot].kind else {
+        return false;
+    };
+    let names_it =
+        |view: &Rc<View>| matches!(view.kind, Kind::Sealed(seal) if seal.loop_start == first.dump);
+    views.iter().any(names_it)
+}
+
+/// What is to be cut.
+pub struct Case<'a> {
+    pub world: &'a World,
+    pub before: Vec<Rc<View>>,
+    pub after: Vec<Rc<View>>,
+    /// What is written in the end.
+    pub end: Vec<u8>,
+    /// The slots that are written to one after the other, each with the number of operations when
+    /// it was complete.
+    pub steps: Vec<(usize, usize)>,
+    /// Records are deleted, not written.
+    pub is_clear: bool,
+}
+
+impl Case<'_> {
+    /// Checks what is left by a cut before operation `op`, and that the region goes on to work.
+    pub fn check(&self, image: &[u8], settled: &[u8], op: usize) -> Result<(), String> {
+        let views = self.check_slots(image, settled, op)?;
+        self.world.follow(image, &views)
+    }
+
+    /// Checks what is left by a cut before operation `op`.
+    pub fn check_slots(
+        &self,
+        image: &[u8],
+        settled: &[u8],
+        op: usize,
+    ) -> Result<Vec<Rc<View>>, String> {
+        let views = self.world.views(image);
+        for (slot, view) in views.iter().enumerate() {
+            let (before, after) = (&*self.before[slot], &*self.after[slot]);
+            let view = &**view;
+            let at = || format!("slot {slot}, before operation {op}: {view:?}");
+            if let Some(text) = view.mainline_text() {
+                ensure!(!mainline::is_stamp_only(text), "{}", at());
+            }
+            let step = self.steps.iter().position(|(s, _)| *s == slot);
+            let begun = step.is_some_and(|step| step == 0 || self.steps[step - 1].1 <= op);
+            let complete = step.is_some_and(|step| self.steps[step].1 <= op);
+            if complete {
+                ensure!(view == after, "{}", at());
+                // Nothing is left for the parity to correct.
+                let zone = self.world.zone(slot);
+                ensure!(image[zone.clone()] == self.end[zone], "{}", at());
+            } else if !begun {
+                ensure!(view == before, "{}", at());
+            } else if self.is_clear {
+                deleting(view, before, &at)?;
+            } else {
+                let broken = is_seal_broken(settled, &self.world.geometry, slot);
+                writing(view, before, after, broken, &at)?;
+            }
+        }
+        Ok(views)
+    }
+}
+
+/// The old record, the new one, or none.
+fn writing(
+    view: &View,
+    before: &View,
+    after: &View,
+    broken: bool,
+    at: &dyn Fn() -> String,
+) -> Result<(), String> {
+    if view.is_record() {
+        ensure!(
+            view.is_same_record(before) || view.is_same_record(after),
+            "{}",
+            at()
+        );
+    } else if broken {
+        ensure!(view.kind == Kind::Torn, "{}", at());
+    } else {
+        // A record of mainline is gone as soon as its header is. A record of ours and a free slot
+        // are what they were until the seal is broken.
+        let gone = matches!(before.kind, Kind::Foreign(_)) || !before.is_record();
+        ensure!(gone || view.kind == Kind::Torn, "{}", at());
+    }
+    if let (Kind::Salvaged { .. }, Kind::Foreign(_)) = (view.kind, before.kind) {
+        ensure!(before.payload.starts_with(&view.salvage), "{}", at());
+    } else {
+        ensure!(!matches!(view.kind, Kind::Salvaged { .. }), "{}", at());
+    }
+    let seen = &view.mainline;
+    let old_or_new = *seen == before.mainline || *seen == after.mainline;
+    ensure!(seen.is_none() || old_or_new, "{}", at());
+    // What mainline shows is not older than what we show.
+    if view.is_same_record(after) {
+        ensure!(seen.is_none() || *seen == after.mainline, "{}", at());
+    }
+    Ok(())
+}
+
+/// The old record, or none; and of text that nothing vouches for, no other than there was.
+fn deleting(view: &View, before: &View, at: &dyn Fn() -> String) -> Result<(), String> {
+    if view.is_record() {
+        ensure!(view.is_same_record(before), "{}", at());
+    }
+    ensure!(
+        view.mainline.is_none() || view.mainline == before.mainline,
+        "{}",
+        at()
+    );
+    // Where a record ends is known only as long as it is there.
+    let text = match before.payload.as_slice() {
+        [] => &before.salvage,
+        text => text,
+    };
+    let len = text.len().min(view.salvage.len());
+    ensure!(text[..len] == view.salvage[..len], "{}", at());
+    Ok(())
+}
+
+/// A dump of `parts` into `image`, and what it does.
+pub fn dump<'a>(world: &'a World, image: &[u8], parts: usize) -> (Case<'a>, Vec<Op>) {
+    let ram = Ram::new(image.to_vec());
+    let (store, _) = open(&ram, &world.geometry);
+    // It continues a loop.
+    let info = DumpInfo {
+        boot_id: [1; 16],
+        ..INFO
+    };
+    let mut dump = store.begin(&info);
+    let mut steps = Vec::new();
+    for part in 1..=parts {
+        // Shorter and longer than what is there already, and the longest.
+        let len = [dump.room(), 61][part % 2];
+        let text: Vec<u8> = (0..len).map(|i| b'A' + ((i * part) % 23) as u8).collect();
+        let slot = dump.append(&text, part == parts).unwrap();
+        steps.push((slot, ram.log.borrow().len()));
+    }
+    let case = Case {
+        world,
+        before: world.views(image),
+        after: world.views(&ram.image()),
+        end: ram.image(),
+        steps,
+        is_clear: false,
+    };
+    for (slot, _) in &case.steps {
+        let after = &case.after[*slot];
+        assert!(matches!(after.kind, Kind::Sealed(_)));
+        assert_eq!(after.mainline, Some((after.payload.clone(), 0)));
+    }
+    (case, ram.log.take())
+}
+
+/// Stores `count` dumps of one part.
+pub fn filled(geometry: &Geometry, count: usize) -> Vec<u8> {
+    let ram = Ram::new(vec![0; geometry.mem_size()]);
+    let (store, _) = open(&ram, geometry);
+    for i in 0..count {
+        let text = format!("record {i} ").repeat(1 + i * 5 % 17);
+        append(&store, text.as_bytes()).unwrap();
+    }
+    ram.image()
+}
+
+/// All starting points for a number of slots.
+pub fn starts(geometry: &Geometry) -> Vec<(String, Vec<u8>)> {
+    let slots = geometry.slots();
+    let len = geometry.mem_size();
+    let mut starts = vec![
+        ("zero".into(), vec![0; len]),
+        ("erased".into(), vec![0xff; len]),
+        ("garbage".into(), vec![0x47; len]),
+    ];
+    let mut prepared = vec![0; len];
+    mainline::load(&mut prepared, geometry);
+    starts.push(("prepared by mainline".into(), prepared));
+    for count in [slots, slots + 1, 2 * slots + 1] {
+        starts.push((format!("{count} records"), filled(geometry, count)));
+    }
+
+    // Each slot in each state that is not a record of ours.
+    let full = filled(geometry, slots);
+    for slot in 0..slots {
+        let mut add = |name: &str, change: &dyn Fn(&mut [u8])| {
+            let mut image = full.clone();
+            change(&mut image);
+            starts.push((format!("{name} in slot {slot}"), image));
+        };
+        let zone = slot * geometry.stride();
+        let seal = geometry.seal_offset(slot).unwrap();
+        let short = "Oops#1 Part1\nshort\n";
+        for text in [short, &"x".repeat(400), &"x".repeat(500)] {
+            let name = format!("foreign record of {}", text.len());
+            add(&name, &|image| {
+                mainline::write(image, geometry, slot, 9, text.as_bytes());
+            });
+        }
+        add("deleted record", &|image| {
+            mainline::erase(image, geometry, slot);
+        });
+        add("deleted foreign record", &|image| {
+            mainline::write(image, geometry, slot, 9, b"short");
+            mainline::erase(image, geometry, slot);
+        });
+        add("damaged record", &|image| image[zone + 12 + 40] ^= 1);
+        add("record with a damaged seal", &|image| image[seal] ^= 1);
+        add("record with a damaged header", &|image| image[zone] ^= 1);
+        add("header of a deleted record being written anew", &|image| {
+            mainline::erase(image, geometry, slot);
+            image[zone..zone + 4].fill(0);
+        });
+        add("torn record", &|image| {
+            image[zone..zone + 4].fill(0);
+            image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
+        });
+    }
+
+    // Foreign records only.
+    let mut image = vec![0; len];
+    mainline::load(&mut image, geometry);
+    for slot in 0..slots {
+        mainline::write(&mut image, geometry, slot, 9, b"mainline's record");
+    }
+    starts.push(("foreign records".into(), image));
+    starts
+}
+
+/// The record in `slot` of `image` is deleted.
+pub fn delete<'a>(world: &'a World, image: &[u8], slot: usize) -> (Case<'a>, Vec<Op>) {
+    let ram = Ram::new(image.to_vec());
+    clear(&&ram, &world.geometry, slot).unwrap();
+    let case = Case {
+        world,
+        before: world.views(image),
+        after: world.views(&ram.image()),
+        end: ram.image(),
+        steps: vec![(slot, ram.log.borrow().len())],
+        is_clear: true,
+    };
+    let after = &case.after[slot];
+    let deleted = matches!(after.kind, Kind::Cleared(_) | Kind::Empty | Kind::Erased);
+    assert!(deleted && after.mainline.is_none(), "{after:?}");
+    (case, ram.log.take())
+}
