@@ -5,10 +5,10 @@
 use std::{
     cmp::Reverse,
     collections::HashMap,
-    mem,
     sync::{
         Arc,
-        Mutex, //
+        Mutex,
+        MutexGuard, //
     }, //
 };
 
@@ -37,12 +37,41 @@ pub(crate) type Rank = (u64, Reverse<u32>);
 pub(crate) struct Region {
     pub(crate) geometry: Geometry,
     bytes: Mutex<Vec<u8>>,
-    /// For each slot: who has begun to write a record, and has not ended.
-    writers: Mutex<Vec<Option<ThreadId>>>,
+    truth: Mutex<Truth>,
+}
+
+/// What an onlooker knows, who sees everything at once.
+struct Truth {
+    now: u64,
+    slots: Vec<Slot>,
     /// The last record of each CPU.
-    last: Mutex<HashMap<ThreadId, Rank>>,
-    /// For each slot: there may be a record that its dump was not told of, since it was stopped.
-    untold: Mutex<Vec<bool>>,
+    last: HashMap<ThreadId, Record>,
+    /// All first parts of dumps that were told of.
+    told: Vec<Record>,
+}
+
+#[derive(Clone, Default)]
+struct Slot {
+    /// Who has begun to write a record, and has not ended.
+    writer: Option<ThreadId>,
+    record: Option<Record>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    rank: Rank,
+    /// The store made it the newest after this moment,
+    complete: u64,
+    /// and before this one, at which the dump was told.
+    told: u64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Record {
+    fn is_part_1(&self) -> bool {
+        self.rank.1 == Reverse(1)
+    }
 }
 
 impl Region {
@@ -50,10 +79,17 @@ impl Region {
         Arc::new(Self {
             geometry,
             bytes: Mutex::new(vec![0; geometry.mem_size()]),
-            writers: Mutex::new(vec![None; geometry.slots()]),
-            last: Mutex::default(),
-            untold: Mutex::new(vec![false; geometry.slots()]),
+            truth: Mutex::new(Truth {
+                now: 0,
+                slots: vec![Slot::default(); geometry.slots()],
+                last: HashMap::new(),
+                told: Vec::new(),
+            }),
         })
+    }
+
+    fn truth(&self) -> MutexGuard<'_, Truth> {
+        self.truth.lock().unwrap()
     }
 
     /// The records that are whole, by slot.
@@ -72,31 +108,73 @@ impl Region {
 
     /// This CPU was told that its record is stored, and here. Returns what it was.
     pub(crate) fn told(&self, slot: usize) -> Rank {
-        self.untold.lock().unwrap()[slot] = false;
-        self.last.lock().unwrap()[&thread::current().id()]
+        let mut truth = self.truth();
+        truth.now += 1;
+        let now = truth.now;
+        let last = truth.last[&thread::current().id()];
+        let record = Record { told: now, ..last };
+        if record.is_part_1() {
+            truth.told.push(record);
+        }
+        if let Some(there) = &mut truth.slots[slot].record {
+            if there.rank == record.rank {
+                *there = record;
+            }
+        }
+        record.rank
+    }
+
+    /// The dumps of which each may be the last one that became the newest.
+    pub(crate) fn newest(&self) -> Vec<Rank> {
+        let truth = self.truth();
+        let last = truth.told.iter().map(|record| record.complete).max();
+        let mut newest = truth.told.clone();
+        newest.retain(|record| Some(record.told) > last);
+        newest.iter().map(|record| record.rank).collect()
     }
 
     /// The first write of a record.
-    fn begin(self: &Arc<Self>, slot: usize) {
-        let whole = self.whole();
+    fn begin(&self, slot: usize) {
+        let mut truth = self.truth();
         let me = thread::current().id();
-        let before = self.writers.lock().unwrap()[slot].replace(me);
-        let untold = mem::replace(&mut self.untold.lock().unwrap()[slot], true);
+        let writer = truth.slots[slot].writer.replace(me);
+        let old = truth.slots[slot].record.take();
         // A panic may take what belonged to one who is stopped.
-        if is_alone() && untold {
+        if is_alone() && (writer.is_some() || old.is_some_and(|old| old.told == NEVER)) {
             return;
         }
-        assert_eq!(before, None, "two owners of slot {slot}");
+        assert_eq!(writer, None, "two owners of slot {slot}");
+        let Some(old) = old.filter(Record::is_part_1) else {
+            return;
+        };
+        let mut others = truth.slots.iter().filter_map(|slot| slot.record);
         assert!(
-            whole[slot].is_none() || whole.iter().max() != Some(&whole[slot]),
+            others.any(|other| other.is_part_1() && other.told > old.complete),
             "the newest was taken"
         );
+    }
+
+    /// The last write of a record.
+    fn end(self: &Arc<Self>, slot: usize) {
+        let rank = self.record(slot).expect("the record is whole");
+        let mut truth = self.truth();
+        truth.now += 1;
+        let record = Record {
+            rank,
+            complete: truth.now,
+            told: NEVER,
+        };
+        truth.last.insert(thread::current().id(), record);
+        truth.slots[slot] = Slot {
+            writer: None,
+            record: Some(record),
+        };
     }
 
     /// Any write.
     fn check_writer(&self, slot: usize) {
         let me = thread::current().id();
-        let writer = self.writers.lock().unwrap()[slot];
+        let writer = self.truth().slots[slot].writer;
         assert_eq!(writer, Some(me), "two owners of slot {slot}");
     }
 
@@ -129,10 +207,7 @@ impl Memory for Arc<Region> {
         self.check_writer(slot);
         self.copy_in(offset + first.len(), second);
         if at_header && data == SIG.to_ne_bytes() {
-            let record = self.record(slot).expect("the record is whole");
-            let me = thread::current().id();
-            self.last.lock().unwrap().insert(me, record);
-            self.writers.lock().unwrap()[slot] = None;
+            self.end(slot);
         }
         true
     }

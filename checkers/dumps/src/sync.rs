@@ -7,49 +7,62 @@ pub mod atomic {
 
     use crate::cpu::point;
 
-    macro_rules! atomics {
-        ($($name:ident: $int:ty),*) => {$(
-            #[derive(Debug, Default)]
-            pub struct $name(std::sync::atomic::$name);
+    #[derive(Debug)]
+    pub struct AtomicBool(std::sync::atomic::AtomicBool);
 
-            impl $name {
-                pub fn new(value: $int) -> Self {
-                    Self(value.into())
-                }
+    impl AtomicBool {
+        pub fn new(value: bool) -> Self {
+            Self(value.into())
+        }
 
-                pub fn load(&self, order: Ordering) -> $int {
-                    point();
-                    self.0.load(order)
-                }
+        pub fn load(&self, order: Ordering) -> bool {
+            point();
+            self.0.load(order)
+        }
 
-                pub fn store(&self, value: $int, order: Ordering) {
-                    point();
-                    self.0.store(value, order);
-                }
-
-                pub fn fetch_add(&self, value: $int, order: Ordering) -> $int {
-                    point();
-                    self.0.fetch_add(value, order)
-                }
-
-                pub fn fetch_max(&self, value: $int, order: Ordering) -> $int {
-                    point();
-                    self.0.fetch_max(value, order)
-                }
-
-                pub fn compare_exchange(
-                    &self,
-                    current: $int,
-                    new: $int,
-                    success: Ordering,
-                    failure: Ordering,
-                ) -> Result<$int, $int> {
-                    point();
-                    self.0.compare_exchange(current, new, success, failure)
-                }
-            }
-        )*};
+        pub fn store(&self, value: bool, order: Ordering) {
+            point();
+            self.0.store(value, order);
+        }
     }
 
-    atomics!(AtomicU64: u64, AtomicUsize: usize);
+    #[derive(Debug, Default)]
+    pub struct AtomicU64(std::sync::atomic::AtomicU64);
+
+    impl AtomicU64 {
+        pub fn new(value: u64) -> Self {
+            Self(value.into())
+        }
+
+        pub fn load(&self, order: Ordering) -> u64 {
+            point();
+            self.0.load(order)
+        }
+
+        pub fn store(&self, value: u64, order: Ordering) {
+            point();
+            self.0.store(value, order);
+        }
+
+        pub fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+            point();
+            self.0.fetch_add(value, order)
+        }
+
+        pub fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
+            point();
+            self.0.fetch_or(value, order)
+        }
+
+        pub fn compare_exchange(
+            &self,
+            current: u64,
+            new: u64,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u64, u64> {
+            point();
+            self.0.compare_exchange(current, new, success, failure)
+        }
+    }
 }
