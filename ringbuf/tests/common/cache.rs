@@ -94,6 +94,19 @@ impl Cache {
         self.dirty.keys().copied().collect()
     }
 
+    /// Cuts the power: returns one of the things that this may leave.
+    pub fn lose(&self, random: &mut Random) -> Vec<u8> {
+        let mut ram = self.ram.clone();
+        for (number, line) in &self.dirty {
+            let versions: Vec<&Vec<u8>> = line.whole.iter().chain(&line.torn).collect();
+            // What is in RAM is as likely as all others together.
+            if let Some(version) = versions.get(random.below(2 * versions.len())) {
+                ram[self.range(*number)].copy_from_slice(version);
+            }
+        }
+        ram
+    }
+
     /// Calls `check` with what a cut may leave now.
     pub fn cut(&self, check: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> Result<(), String> {
         // What each line may be, what is in RAM being the first.

@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A machine's life: crashes, power cuts, flipped bits, stock ramoops in between, other parameters,
+//! clocks that jump, deleted records, loops of crashes.
+//!
+//! A ledger knows what was really written and looks at the bytes, not at what the store says of them:
+//!
+//! - what is still there, byte for byte or so that its parity can correct it, is shown as it was
+//!   written;
+//! - what is shown as whole was written like that, at that place;
+//! - no slot is overwritten while one of less worth may be.
+//!
+//! What the store cannot know from the region today has a range of worth: a record that is hurt or
+//! torn may be worth nothing or be the newest, and one of mainline may be older or newer than ours.
+//! Records of other parameters are worth nothing, but they are there again with theirs if their bytes
+//! are.
+//!
+//! The seed is fixed. `RINGBUF_SEED` is another one, `RINGBUF_STEPS` how many steps there are.
+
+mod common;
+
+use std::{
+    collections::HashMap,
+    env,
+    ops::Range, //
+};
+
+use common::{
+    cache::{
+        lines,
+        Cache,
+        Random, //
+    },
+    look,
+    mainline,
+    open,
+    Op as Access,
+    Ram,
+    DEFAULT,
+    INFO, //
+};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{
+        Config,
+        RngSeed,
+        TestRunner, //
+    }, //
+};
+use ringbuf::{
+    classify,
+    clear,
+    layout::{
+        HEADER_LEN,
+        SEAL_LEN, //
+    },
+    Dropped,
+    DumpInfo,
+    Geometry,
+    Kind,
+    Params,
+    Seal, //
+};
+
+const MEM_SIZE: usize = 4400;
+
+/// Other parameters for the same region: slots of 550 and of 1100 bytes, of 562 before a console, and
+/// with parity. A seal does not say which parameters it was written with: two slots of 550 bytes with
+/// the same text are a whole record of 1100 bytes.
+const PARAMS: [(usize, usize, usize); 4] = [(512, 0, 0), (1024, 0, 0), (512, 1024, 0), (512, 0, 4)];
+
+fn geometry(which: usize) -> Geometry {
+    let (record_size, console_size, ecc_size) = PARAMS[which];
+    Geometry::new(Params {
+        mem_size: MEM_SIZE,
+        record_size,
+        console_size,
+        ftrace_size: 0,
+        pmsg_size: 0,
+        ecc_size,
+    })
+    .unwrap()
+}
+
+/// Where power fails, in thousandths of what was to be done, and what was in the cache then.
+type Failure = Option<(usize, u64)>;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A boot with dumps, of parts that have these lengths in percent of the room.
+    Boot {
+        dumps: Vec<Vec<usize>>,
+        early: bool,
+        cut: Failure,
+    },
+    /// So many boots with a crash soon after.
+    Loop(usize),
+    Flip {
+        bits: usize,
+        seed: u64,
+    },
+    /// A boot with stock ramoops, which writes a record.
+    Mainline {
+        slot: usize,
+        len: usize,
+    },
+    /// The same, and a record is deleted.
+    MainlineDeletes {
+        slot: usize,
+    },
+    Clear {
+        slot: usize,
+        cut: Failure,
+    },
+    Params(usize),
+    /// By so many seconds.
+    Clock(i64),
+    Fill(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let cut = || (0..=1000usize, any::<u64>());
+    let dumps = || vec(vec(0..=100usize, 1..4), 1..3);
+    let slot = || 0..8usize;
+    prop_oneof![
+        6 => (dumps(), any::<bool>())
+            .prop_map(|(dumps, early)| Op::Boot { dumps, early, cut: None }),
+        6 => (dumps(), any::<bool>(), cut())
+            .prop_map(|(dumps, early, cut)| Op::Boot { dumps, early, cut: Some(cut) }),
+        1 => (1..12usize).prop_map(Op::Loop),
+        3 => (1..4usize, any::<u64>()).prop_map(|(bits, seed)| Op::Flip { bits, seed }),
+        2 => (slot(), 1..1200usize).prop_map(|(slot, len)| Op::Mainline { slot, len }),
+        1 => slot().prop_map(|slot| Op::MainlineDeletes { slot }),
+        2 => (slot(), prop::option::of(cut())).prop_map(|(slot, cut)| Op::Clear { slot, cut }),
+        1 => (0..PARAMS.len()).prop_map(Op::Params),
+        1 => (-2_000_000_000..2_000_000_000i64).prop_map(Op::Clock),
+        1 => prop_oneof![Just(0), Just(0xff), Just(0x5a)].prop_map(Op::Fill),
+    ]
+}
+
+/// What was written into a slot.
+#[derive(Clone, Debug)]
+struct Record {
+    payload: Vec<u8>,
+    /// What it was written with; `None` if by mainline.
+    seal: Option<Seal>,
+    /// The zone when it was complete, or as a cut left it.
+    zone: Vec<u8>,
+    /// The header was written to its end.
+    is_complete: bool,
+}
+
+impl Record {
+    /// Whether it is there, going by the bytes alone.
+    fn is_whole(&self, geometry: &Geometry, zone: &[u8]) -> bool {
+        let data = geometry.data_capacity();
+        let ecc = geometry.ecc_size();
+        let end = self.payload.len();
+        let wrong = |range: Range<usize>| {
+            let pairs = zone[range.clone()].iter().zip(&self.zone[range]);
+            pairs.filter(|(one, other)| one != other).count()
+        };
+        // Mainline knows no seal.
+        let seal = match self.seal {
+            Some(_) => data - SEAL_LEN..data,
+            None => 0..0,
+        };
+        let at = |pos| HEADER_LEN + pos;
+        if ecc == 0 {
+            let header = match self.seal {
+                // It counts only if it says that the record is deleted.
+                Some(_) => zone[4..HEADER_LEN].iter().any(|byte| *byte != 0),
+                None => wrong(0..HEADER_LEN) == 0,
+            };
+            return header
+                && wrong(at(0)..at(end)) == 0
+                && wrong(at(seal.start)..at(seal.end)) == 0;
+        }
+        let parity_at = at(data);
+        let (_, blocks) = mainline::ecc_geometry(geometry.stride(), ecc).unwrap();
+        let is_used = |block: usize| {
+            let begin = block * 128;
+            begin < end || (!seal.is_empty() && begin + 128 > seal.start)
+        };
+        let header =
+            wrong(0..HEADER_LEN) + wrong(parity_at + blocks * ecc..parity_at + (blocks + 1) * ecc);
+        let correctable = if self.is_complete { ecc / 2 } else { 0 };
+        header <= correctable
+            && (0..data.div_ceil(128))
+                .filter(|block| is_used(*block))
+                .all(|block| {
+                    let begin = block * 128;
+                    let parity = parity_at + block * ecc;
+                    let data = wrong(at(begin)..at(data.min(begin + 128)));
+                    data + wrong(parity..parity + ecc) <= correctable
+                })
+    }
+}
+
+/// A part of a dump.
+struct Part {
+    slot: usize,
+    payload: Vec<u8>,
+    /// What is there afterwards.
+    zone: Vec<u8>,
+    /// How many operations there were before it, and when it was complete.
+    begin: usize,
+    complete: usize,
+}
+
+/// What a slot is worth: nothing, text, a record, the first one of a loop, the newest. Among records
+/// the age, then the part.
+type Worth = (u8, u64, u32);
+
+const NOTHING: Worth = (0, 0, 0);
+const RECORD: u8 = 2;
+const FIRST: u8 = 3;
+const NEWEST: Worth = (4, 0, 0);
+
+/// A slot when a store is opened, or after a dump.
+#[derive(Clone, Debug)]
+struct Known {
+    /// The lowest and the highest that it may be.
+    least: Worth,
+    most: Worth,
+    seal: Option<Seal>,
+}
+
+impl Known {
+    /// It is one of those with which a loop began.
+    fn mark(&mut self, firsts: &[u64]) {
+        if let (Some(seal), true) = (self.seal, self.least < NEWEST) {
+            if firsts.contains(&seal.dump) {
+                self.least.0 = FIRST;
+                self.most = self.least;
+            }
+        }
+    }
+}
+
+struct Machine {
+    image: Vec<u8>,
+    params: usize,
+    /// By parameters and slot. What was deleted, or torn, remains: it may be there again after a
+    /// bit flips.
+    ledger: HashMap<(usize, usize), Record>,
+    /// What is deleted, with the zone as it was left.
+    deleted: HashMap<(usize, usize), Vec<u8>>,
+    clock: i64,
+    boots: u64,
+    time: usize,
+}
+
+impl Machine {
+    fn geometry(&self) -> Geometry {
+        geometry(self.params)
+    }
+
+    fn zone(&self, slot: usize) -> Range<usize> {
+        let stride = self.geometry().stride();
+        slot * stride..(slot + 1) * stride
+    }
+
+    /// The record in a slot, if it is whole.
+    fn whole(&self, slot: usize) -> Option<&Record> {
+        let record = self.ledger.get(&(self.params, slot))?;
+        let zone = &self.image[self.zone(slot)];
+        record.is_whole(&self.geometry(), zone).then_some(record)
+    }
+
+    /// What the slots are worth.
+    fn known(&self) -> Vec<Known> {
+        let slots = 0..self.geometry().slots();
+        let whole: Vec<Option<&Record>> = slots.map(|slot| self.whole(slot)).collect();
+        let seals: Vec<Seal> = whole
+            .iter()
+            .flatten()
+            .filter_map(|record| record.seal)
+            .collect();
+        let newest = seals
+            .iter()
+            .map(|seal| (seal.dump, u32::MAX - seal.part))
+            .max();
+        let known = whole.iter().enumerate().map(|(slot, record)| {
+            let zone = &self.image[self.zone(slot)];
+            let is_deleted =
+                self.deleted.get(&(self.params, slot)).map(Vec::as_slice) == Some(zone);
+            let filled = |value| zone.iter().all(|byte| *byte == value);
+            let (least, most) = match record {
+                None if is_deleted || filled(0) || filled(0xff) => (NOTHING, NOTHING),
+                None => (NOTHING, NEWEST),
+                Some(Record { seal: None, .. }) => ((1, 0, 0), NEWEST),
+                Some(Record {
+                    seal: Some(seal), ..
+                }) => {
+                    let age = (seal.dump, u32::MAX - seal.part);
+                    let is_first = seals.iter().any(|other| other.loop_start == seal.dump);
+                    let worth = match (newest == Some(age), is_first) {
+                        (true, _) => NEWEST,
+                        (false, true) => (FIRST, age.0, age.1),
+                        (false, false) => (RECORD, age.0, age.1),
+                    };
+                    (worth, worth)
+                }
+            };
+            let seal = record.and_then(|record| record.seal);
+            Known { least, most, seal }
+        });
+        known.collect()
+    }
+
+    /// Does what was done to a copy of the region, until power fails. Returns the number of the
+    /// operation at which it did.
+    fn perform(&mut self, log: &[Access], cut: Failure) -> usize {
+        let (permille, seed) = cut.unwrap_or((1000, 0));
+        let end = log.len() * permille / 1000;
+        let mut random = Random(seed);
+        let mut cache = Cache::new(&self.image);
+        for access in &log[..end] {
+            match access {
+                Access::Write { offset, data } => cache.write(*offset, data),
+                Access::Barrier { offset, len } => {
+                    lines(*offset, *len).for_each(|line| cache.write_back(line));
+                }
+            }
+            if cut.is_some() {
+                // Any line may be written back at any time.
+                for line in cache.dirty() {
+                    if random.below(8) == 0 {
+                        cache.write_back(line);
+                    }
+                }
+            }
+        }
+        self.image = match cut {
+            Some(_) => cache.lose(&mut random),
+            None => cache.ram,
+        };
+        end
+    }
+
+    fn boot(&mut self, dumps: &[Vec<usize>], early: bool, cut: Failure) {
+        self.boots += 1;
+        let geometry = self.geometry();
+        let mut boot_id = [0; 16];
+        boot_id[..8].copy_from_slice(&self.boots.to_le_bytes());
+        let realtime = (1_700_000_000 + self.clock) as u64;
+        let info = DumpInfo {
+            boot_id,
+            realtime_ns: realtime * 1_000_000_000,
+            boottime_ns: if early {
+                DEFAULT.loop_ns - 1
+            } else {
+                DEFAULT.loop_ns
+            },
+            ..INFO
+        };
+        let ram = Ram::new(self.image.clone());
+        let (store, census) = open(&ram, &geometry);
+        let mut known = self.known();
+        let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
+        assert!(census.newest_seq >= highest);
+
+        // The dumps with which loops began.
+        let mut firsts: Vec<u64> = known
+            .iter()
+            .filter_map(|slot| Some(slot.seal?.loop_start))
+            .collect();
+        let mut written: Vec<Part> = Vec::new();
+        for parts in dumps {
+            let mut used = Vec::new();
+            let newest = Self::rank(&mut known, &firsts);
+            let mut dump = store.begin(&info);
+            for (i, percent) in parts.iter().enumerate() {
+                self.time += 1;
+                let part = i + 1;
+                // Each text is another one: see `PARAMS`.
+                let unit = format!("{}.", self.time);
+                let len = (dump.room() * percent / 100).max(unit.len());
+                let text: Vec<u8> = unit.bytes().cycle().take(len).collect();
+                let begin = ram.log.borrow().len();
+                let result = dump.append(&text, part == parts.len());
+                let slot = match result {
+                    Ok(slot) => slot,
+                    Err(err) => {
+                        assert_eq!(err, Dropped::NoSlot);
+                        assert!(
+                            known.len() < used.len() + 2,
+                            "no slot for part {part}: {known:?}"
+                        );
+                        break;
+                    }
+                };
+                Self::justify(&known, slot, &used);
+                assert!(known.len() == 1 || Some(slot) != newest);
+                let prefix = format!("===={realtime}.000000-D\nPanic#1 Part{part}\n");
+                let payload = [prefix.as_bytes(), &text].concat();
+                written.push(Part {
+                    slot,
+                    payload: payload.clone(),
+                    zone: ram.image()[self.zone(slot)].to_vec(),
+                    begin,
+                    complete: ram.log.borrow().len(),
+                });
+
+                let (Kind::Sealed(seal), shown) = look(&&ram, &geometry, slot) else {
+                    panic!("slot {slot} has no record");
+                };
+                assert_eq!(shown, payload);
+                assert!(highest < Some(seal.seq));
+                firsts.push(seal.loop_start);
+                let worth = match part {
+                    1 => NEWEST,
+                    _ => (RECORD, seal.dump, u32::MAX - seal.part),
+                };
+                known[slot] = Known {
+                    least: worth,
+                    most: worth,
+                    seal: Some(seal),
+                };
+                used.push(slot);
+                for known in &mut known {
+                    known.mark(&firsts);
+                }
+            }
+        }
+
+        let log = ram.log.take();
+        let end = self.perform(&log, cut);
+        written.retain(|part| part.begin < end);
+        let media = Ram::new(self.image.clone());
+        for slot in 0..geometry.slots() {
+            let here: Vec<&Part> = written.iter().filter(|part| part.slot == slot).collect();
+            let Some(last) = here.last() else {
+                continue;
+            };
+            let is_complete = last.complete <= end;
+            let zone = self.image[self.zone(slot)].to_vec();
+            let (kind, shown) = look(&&media, &geometry, slot);
+            if is_complete {
+                assert!(zone == last.zone, "slot {slot} is not in RAM");
+                assert!(shown == last.payload, "{kind:?}");
+            }
+            // The old one is there, or one of those that were written since, or none.
+            let key = (self.params, slot);
+            match kind {
+                Kind::Sealed(seal) if here.iter().any(|part| part.payload == shown) => {
+                    let record = Record {
+                        payload: shown,
+                        seal: Some(seal),
+                        zone,
+                        is_complete,
+                    };
+                    self.ledger.insert(key, record);
+                }
+                _ if self.whole(slot).is_some() => (),
+                // It is hidden from mainline already.
+                Kind::Sealed(seal) => {
+                    let record = self.ledger.get_mut(&key).unwrap();
+                    assert_eq!((record.seal, &record.payload), (Some(seal), &shown));
+                    record.zone = zone;
+                    record.is_complete = false;
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// Before a dump, only one record is the newest. Returns where it is.
+    fn rank(known: &mut [Known], firsts: &[u64]) -> Option<usize> {
+        let age = |known: &Known| known.seal.map(|seal| (seal.dump, u32::MAX - seal.part));
+        let newest = known.iter().filter_map(age).max()?;
+        let mut at = None;
+        for (slot, known) in known.iter_mut().enumerate() {
+            if age(known) == Some(newest) {
+                at = Some(slot);
+            } else if let (NEWEST, Some(age)) = (known.least, age(known)) {
+                known.least = (RECORD, age.0, age.1);
+                known.most = known.least;
+                known.mark(firsts);
+            }
+        }
+        at
+    }
+
+    /// Nothing of less worth could have been taken.
+    fn justify(known: &[Known], taken: usize, used: &[usize]) {
+        if known.len() == 1 {
+            return;
+        }
+        assert!(!used.contains(&taken), "slot {taken} twice in one dump");
+        assert!(
+            known[taken].least < NEWEST,
+            "the newest was taken: {taken} {known:?}"
+        );
+        for (slot, other) in known.iter().enumerate() {
+            if !used.contains(&slot) && other.most < NEWEST {
+                assert!(
+                    known[taken].least <= other.most,
+                    "slot {taken} was taken, and not {slot}: {known:?}"
+                );
+            }
+        }
+    }
+
+    fn mainline(&mut self, f: impl FnOnce(&mut Vec<u8>, &Geometry) -> usize) -> usize {
+        let geometry = self.geometry();
+        mainline::load(&mut self.image, &geometry);
+        f(&mut self.image, &geometry)
+    }
+
+    fn run(&mut self, op: &Op) {
+        let geometry = self.geometry();
+        let slots = geometry.slots();
+        match *op {
+            Op::Boot {
+                ref dumps,
+                early,
+                cut,
+            } => self.boot(dumps, early, cut),
+            Op::Loop(count) => {
+                for _ in 0..count {
+                    self.boot(&[vec![50]], true, None);
+                    self.check();
+                }
+            }
+            Op::Flip { bits, seed } => {
+                let mut random = Random(seed);
+                for _ in 0..bits {
+                    let at = random.below(self.image.len());
+                    self.image[at] ^= 1 << random.below(8);
+                }
+            }
+            Op::Mainline { slot, len } => {
+                self.time += 1;
+                let (time, secs) = (self.time, (1_700_000_000 + self.clock) as u64);
+                let text = format!("Oops#1 Part1\n{time} ").repeat(len / 10 + 1);
+                let slot = self.mainline(|image, geometry| {
+                    mainline::write(image, geometry, slot % slots, secs, &text.as_bytes()[..len]);
+                    slot % slots
+                });
+                let payload = mainline::record(&self.image, &geometry, slot).unwrap();
+                self.deleted.remove(&(self.params, slot));
+                let zone = self.image[self.zone(slot)].to_vec();
+                let record = Record {
+                    payload,
+                    seal: None,
+                    zone,
+                    is_complete: true,
+                };
+                self.ledger.insert((self.params, slot), record);
+            }
+            Op::MainlineDeletes { slot } => {
+                self.mainline(|image, geometry| {
+                    mainline::erase(image, geometry, slot % slots);
+                    slot % slots
+                });
+            }
+            Op::Clear { slot, cut } => {
+                let slot = slot % slots;
+                let ram = Ram::new(self.image.clone());
+                clear(&&ram, &geometry, slot).unwrap();
+                let log = ram.log.take();
+                let end = self.perform(&log, cut);
+                if end == log.len() && cut.is_none() {
+                    let zone = self.image[self.zone(slot)].to_vec();
+                    self.deleted.insert((self.params, slot), zone);
+                }
+            }
+            Op::Params(params) => self.params = params,
+            Op::Clock(seconds) => self.clock = seconds / 2,
+            Op::Fill(value) => self.image.fill(value),
+        }
+        self.check();
+    }
+
+    /// Everything that is there is shown, and nothing else.
+    fn check(&self) {
+        let geometry = self.geometry();
+        let ram = Ram::new(self.image.clone());
+        for slot in 0..geometry.slots() {
+            let (kind, payload) = look(&&ram, &geometry, slot);
+            let whole = self.whole(slot);
+            let name = || format!("slot {slot}: {kind:?}");
+            match (whole, kind) {
+                (
+                    Some(Record {
+                        seal: Some(seal),
+                        payload: written,
+                        ..
+                    }),
+                    _,
+                ) => {
+                    assert_eq!(kind, Kind::Sealed(*seal));
+                    assert_eq!(payload, *written);
+                }
+                (
+                    Some(Record {
+                        payload: written, ..
+                    }),
+                    Kind::Foreign(_),
+                ) => {
+                    assert_eq!(payload, *written, "{}", name());
+                }
+                (Some(record), _) => panic!("{}: {record:?}", name()),
+                (None, Kind::Sealed(seal)) => {
+                    // More is wrong than can be corrected for sure, or only the header.
+                    let record = self.ledger.get(&(self.params, slot));
+                    let record = record.unwrap_or_else(|| panic!("{}", name()));
+                    assert_eq!(record.seal, Some(seal), "{}", name());
+                    assert_eq!(record.payload, payload, "{}", name());
+                }
+                (None, _) => (),
+            }
+            let zone = &self.image[self.zone(slot)];
+            let deleted = self.deleted.get(&(self.params, slot));
+            if deleted.is_some_and(|deleted| deleted == zone) {
+                let deleted = matches!(kind, Kind::Cleared(_) | Kind::Empty | Kind::Erased);
+                assert!(deleted, "{}", name());
+                assert_eq!(mainline::record(&self.image, &geometry, slot), None);
+            }
+            // What mainline shows of a record that is whole is that record.
+            if let (Some(record), Some(shown)) =
+                (whole, mainline::file(&self.image, &geometry, slot))
+            {
+                if ram_header_is_whole(record, zone) {
+                    assert_eq!(shown.log, record.payload, "{}", name());
+                }
+            }
+            assert!(classify(&&ram, &geometry, slot).is_some());
+        }
+    }
+}
+
+fn ram_header_is_whole(record: &Record, zone: &[u8]) -> bool {
+    record.zone[..HEADER_LEN] == zone[..HEADER_LEN]
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    match env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name}={value}")),
+        Err(_) => default,
+    }
+}
+
+#[test]
+fn random_lives() {
+    const STEPS_PER_LIFE: usize = 40;
+    let seed = number("RINGBUF_SEED", 7);
+    let steps = number("RINGBUF_STEPS", 100_000);
+    let lives = (steps as usize).div_ceil(STEPS_PER_LIFE);
+    println!("RINGBUF_SEED={seed} RINGBUF_STEPS={steps}");
+    let config = Config {
+        cases: lives as u32,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    };
+    let life = (0..PARAMS.len(), vec(op(), 1..2 * STEPS_PER_LIFE));
+    let result = TestRunner::new(config).run(&life, |(params, ops)| {
+        let mut machine = Machine {
+            image: vec![0; MEM_SIZE],
+            params,
+            ledger: HashMap::new(),
+            deleted: HashMap::new(),
+            clock: 0,
+            boots: 0,
+            time: 0,
+        };
+        for op in &ops {
+            machine.run(op);
+        }
+        Ok(())
+    });
+    if let Err(err) = result {
+        panic!("RINGBUF_SEED={seed}: {err}");
+    }
+}
