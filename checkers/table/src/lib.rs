@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The slot table of ringbuf under loom: every interleaving of a few threads, and every old value
+//! that a load may see by the rules of the memory model.
+//!
+//! `LOOM_MAX_PREEMPTIONS` sets how often a thread is interrupted where it need not be (default: 2).
+
+#![cfg(test)]
+
+#[path = "../../../ringbuf/src/cell.rs"]
+mod cell;
+#[path = "../../../ringbuf/src/order.rs"]
+mod order;
+#[path = "../../../ringbuf/src/sync.rs"]
+mod sync;
+#[path = "../../../ringbuf/src/table.rs"]
+mod table;
+#[path = "../../../ringbuf/src/worth.rs"]
+#[allow(dead_code, reason = "here are records of ours only")]
+mod worth;
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use loom::{
+    sync::atomic::{
+        AtomicU64,
+        Ordering::Relaxed, //
+    },
+    thread, //
+};
+use order::Known;
+use table::{
+    Slot,
+    Table,
+    Turn, //
+};
+use worth::Worth;
+
+/// How often a thread is interrupted, if the environment does not say.
+const PREEMPTIONS: usize = 2;
+
+/// The dumps of this boot have numbers from here on.
+const OURS: u64 = 10;
+
+/// A table, and the region that it stands for.
+struct Model {
+    table: Table<Vec<Slot>>,
+    /// A record is written in two halves. Between the CPUs there is nothing but the table: whoever
+    /// owns a slot must see both as they were left.
+    region: Vec<[AtomicU64; 2]>,
+    /// What an onlooker knows, who sees everything at once.
+    truth: Mutex<Truth>,
+}
+
+#[derive(Default)]
+struct Truth {
+    now: u64,
+    /// For each slot: the dump that writes there.
+    writers: Vec<Option<u64>>,
+    /// For each slot: the record that is whole.
+    records: Vec<Option<Record>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    dump: u64,
+    part: u32,
+    /// It was put into the table after this moment,
+    complete: u64,
+    /// and before this one.
+    told: u64,
+}
+
+impl Truth {
+    fn tick(&mut self) -> u64 {
+        self.now += 1;
+        self.now
+    }
+
+    /// A dump has been given a slot.
+    fn taken(&mut self, slot: usize, dump: u64, urgent: bool) {
+        let writer = self.writers[slot].replace(dump);
+        assert!(writer.is_none() || urgent, "two owners of slot {slot}");
+        let Some(old) = self.records[slot].take() else {
+            return;
+        };
+        assert_ne!(old.dump, dump, "a part of the same dump was taken");
+        assert!(
+            old.part > 1 || self.may_be_older(old),
+            "the newest was taken"
+        );
+    }
+
+    /// Whether another dump may have been put into the table after this one.
+    fn may_be_older(&self, record: Record) -> bool {
+        let mut records = self.records.iter().flatten();
+        records.any(|other| other.part == 1 && other.told > record.complete)
+    }
+}
+
+impl Model {
+    /// A table in whose slots there are records of these dumps; 0 for none. `candidate` is the one
+    /// with which a loop began.
+    fn new(dumps: &[u64], candidate: u64) -> Arc<Self> {
+        let mut table = Table::new(dumps.iter().map(|_| Slot::default()).collect::<Vec<_>>());
+        for (slot, dump) in dumps.iter().enumerate() {
+            let worth = match dump {
+                0 => Worth::NOTHING,
+                dump => Worth::ours(*dump, 1),
+            };
+            table.note(slot, worth);
+        }
+        table.arrange(&Known {
+            candidate,
+            ..Known::default()
+        });
+        let record = |dump: &u64| {
+            (*dump != 0).then_some(Record {
+                dump: *dump,
+                part: 1,
+                complete: *dump,
+                told: *dump,
+            })
+        };
+        Arc::new(Self {
+            table,
+            region: dumps.iter().map(|_| Default::default()).collect(),
+            truth: Mutex::new(Truth {
+                now: OURS,
+                writers: vec![None; dumps.len()],
+                records: dumps.iter().map(record).collect(),
+            }),
+        })
+    }
+
+    /// What [`Dump::append`] does up to the moment when the record is whole.
+    fn write(&self, turn: &Turn, dump: u64, part: u32, urgent: bool) -> Option<usize> {
+        let slot = self.table.claim(turn, urgent)?;
+        self.truth.lock().unwrap().taken(slot, dump, urgent);
+        let [first, second] = &self.region[slot];
+        let value = dump << 16 | u64::from(part);
+        assert_eq!(first.load(Relaxed), second.load(Relaxed), "half a record");
+        first.store(value, Relaxed);
+        second.store(value, Relaxed);
+        for half in [first, second] {
+            assert_eq!(half.load(Relaxed), value, "two owners of slot {slot}");
+        }
+        let mut truth = self.truth.lock().unwrap();
+        assert_eq!(truth.writers[slot].take(), Some(dump));
+        let complete = truth.tick();
+        truth.records[slot] = Some(Record {
+            dump,
+            part,
+            complete,
+            told: u64::MAX,
+        });
+        Some(slot)
+    }
+
+    /// A dump of so many parts. Returns how many found a slot.
+    fn dump(&self, dump: u64, parts: u32, urgent: bool) -> u32 {
+        let mut turn = self.table.begin();
+        for part in 1..=parts {
+            let Some(slot) = self.write(&turn, dump, part, urgent) else {
+                return part - 1;
+            };
+            self.table.publish(&mut turn, slot);
+            let mut truth = self.truth.lock().unwrap();
+            let now = truth.tick();
+            if let Some(record) = &mut truth.records[slot] {
+                if (record.dump, record.part) == (dump, part) {
+                    record.told = now;
+                }
+            }
+        }
+        parts
+    }
+
+    /// What must be true when all threads have ended: there are so many records, and all slots but
+    /// those that `lost` CPUs have and the newest can be taken once.
+    fn check(&self, records: usize, lost: usize) {
+        let whole: Vec<_> = {
+            let truth = self.truth.lock().unwrap();
+            truth.records.iter().flatten().copied().collect()
+        };
+        assert_eq!(whole.len(), records);
+        let turn = self.table.begin();
+        let mut taken = HashSet::new();
+        assert_eq!(self.table.next().is_some(), self.region.len() - 1 > lost);
+        while let Some(slot) = self.table.claim(&turn, false) {
+            assert!(taken.insert(slot), "slot {slot} is there twice");
+            self.truth.lock().unwrap().taken(slot, u64::MAX, false);
+        }
+        assert_eq!(taken.len(), self.region.len() - 1 - lost, "a slot is lost");
+    }
+
+    fn has(&self, dump: u64, part: u32) -> bool {
+        let truth = self.truth.lock().unwrap();
+        let mut records = truth.records.iter().flatten();
+        records.any(|record| (record.dump, record.part) == (dump, part))
+    }
+}
+
+/// Runs `test` in all ways.
+fn explore(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
+    builder.check(test);
+}
+
+/// Runs both at the same time.
+fn both<R: 'static>(model: &Arc<Model>, other: fn(&Model) -> R, this: fn(&Model) -> R) -> (R, R) {
+    let other = thread::spawn({
+        let model = Arc::clone(model);
+        move || other(&model)
+    });
+    let this = this(model);
+    (other.join().unwrap(), this)
+}
+
+#[test]
+fn two_dumps_find_two_free_slots() {
+    explore(|| {
+        let model = Model::new(&[1, 0, 0], 0);
+        let other = |model: &Model| model.dump(10, 1, false);
+        let stored = both(&model, other, |model| model.dump(11, 1, false));
+        assert_eq!(stored, (1, 1));
+        assert!(model.has(1, 1) && model.has(10, 1) && model.has(11, 1));
+        model.check(3, 0);
+    });
+}
+
+#[test]
+fn two_dumps_take_the_two_oldest_records() {
+    explore(|| {
+        let model = Model::new(&[2, 3, 1, 4], 0);
+        let other = |model: &Model| model.dump(10, 1, false);
+        let stored = both(&model, other, |model| model.dump(11, 1, false));
+        assert_eq!(stored, (1, 1));
+        assert!(model.has(4, 1) && model.has(10, 1) && model.has(11, 1));
+        model.check(4, 0);
+    });
+}
+
+#[test]
+fn the_newest_stays_if_there_is_one_slot_beside_it() {
+    explore(|| {
+        let model = Model::new(&[2, 1], 0);
+        let other = |model: &Model| model.dump(10, 1, false);
+        let stored = both(&model, other, |model| {
+            model.dump(11, 1, false) + model.dump(12, 1, false)
+        });
+        assert_ne!(stored, (0, 0));
+        model.check(2, 0);
+    });
+}
+
+#[test]
+fn parts_of_a_dump_take_no_part_of_their_own() {
+    explore(|| {
+        let model = Model::new(&[2, 1, 3], 0);
+        let other = |model: &Model| model.dump(10, 1, false);
+        let (_, parts) = both(&model, other, |model| model.dump(11, 3, false));
+        assert!((1..=2).contains(&parts));
+        model.check(3, 0);
+    });
+}
+
+#[test]
+fn the_first_of_a_loop_stays_from_when_it_is_known() {
+    explore(|| {
+        let model = Model::new(&[1, 2, 3, 4], 1);
+        let other = |model: &Model| {
+            model.table.keep_candidate();
+            model.dump(10, 1, false)
+        };
+        let stored = both(&model, other, |model| model.dump(11, 1, false));
+        assert_eq!(stored, (1, 1));
+        assert!(model.has(4, 1) && model.has(10, 1) && model.has(11, 1));
+        model.check(4, 0);
+    });
+}
+
+#[test]
+fn a_slot_that_the_memory_refused_is_not_lost() {
+    explore(|| {
+        let model = Model::new(&[2, 1, 3], 0);
+        let other = |model: &Model| {
+            let slot = model.table.claim(&model.table.begin(), false).unwrap();
+            model.truth.lock().unwrap().taken(slot, 11, false);
+            model.truth.lock().unwrap().writers[slot] = None;
+            model.table.refuse(slot);
+            1
+        };
+        let stored = both(&model, other, |model| model.dump(10, 1, false));
+        assert_eq!(stored, (1, 1));
+        assert!(model.has(3, 1) && model.has(10, 1));
+        let records = model.truth.lock().unwrap().records.clone();
+        model.check(records.iter().flatten().count(), 0);
+    });
+}
+
+#[test]
+fn a_panic_finds_a_slot_if_another_cpu_takes_one_and_is_stopped() {
+    explore(|| {
+        let model = Model::new(&[2, 1], 0);
+        let other = |model: &Model| {
+            model.table.claim(&model.table.begin(), false);
+            0
+        };
+        let (_, stored) = both(&model, other, |model| model.dump(10, 1, true));
+        assert_eq!(stored, 1);
+        assert!(model.has(10, 1));
+    });
+}
