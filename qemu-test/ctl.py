@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from initramfs import reader
+from initramfs import PROJECT, reader
 from vm import VM
 
 
@@ -17,7 +16,8 @@ def run(image: bytes, *arguments: str, status: int = 0, file: str = "-") -> byte
     command = [reader(), "--file", file, *arguments]
     result = subprocess.run(command, input=image, capture_output=True, timeout=60 * VM.pace)
     if result.returncode != status:
-        kept = Path("test-logs/ramoopsctl.img")
+        kept = PROJECT / "test-logs/ramoopsctl.img"
+        kept.parent.mkdir(exist_ok=True)
         kept.write_bytes(image)
         pytest.fail(f"{command}: {result.returncode}, not {status}; the image is {kept}\n{result}")
     return result.stdout

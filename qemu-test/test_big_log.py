@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from messages import write_noise
 from records import PANIC, Record, Reader
 from vm import VM
 
@@ -73,7 +74,7 @@ def test_a_log_of_incompressible_lines_keeps_the_panic(vm: VM, records: Reader) 
     # Stock ramoops, which counts on compression, loses the newest text of such a log.
     parameters = {"record_size": 0x10000}
     vm.ramoops(**parameters)
-    vm.ok("head -c 90000 /dev/urandom | base64 -w 90 | while read -r l; do echo $l > /dev/kmsg; done", timeout=60)
+    write_noise(vm)
     vm.crash()
     [record] = records(vm, **parameters)
     assert "Kernel panic" in record.text and "Call Trace" in record.text

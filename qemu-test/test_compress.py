@@ -1,14 +1,14 @@
 """compress=deflate: more of the log in a record, in the form of stock ramoops, and never less than without."""
 
-import base64
 import random
 import re
 
 import pytest
 
 from ctl import list_records, run, show
+from messages import random_bytes, write_messages, write_noise
 from test_big_log import line_numbers, LINES, write_log
-from vm import REGION_SIZE, VM
+from vm import VM
 
 PSTORE = "/sys/fs/pstore"
 PARAMETERS = {"record_size": 0x4000, "compress": "deflate"}
@@ -53,18 +53,6 @@ def test_a_record_holds_more_text_and_stock_ramoops_reads_it(vm: VM) -> None:
     assert name == "dmesg-ramoops-0" and without_priorities(stock) == "Panic#1 Part1\n" + text
 
 
-def write_messages(vm: VM, messages: list[bytes]) -> None:
-    """Puts messages into the log, all of one length."""
-    # By the way of the region, which then is as it was: the port for commands is slow.
-    before = vm.read()
-    vm.write(b"".join(messages))
-    vm.phram()
-    [length] = {len(message) for message in messages}
-    vm.ok(f"head -c {length * len(messages)} /dev/mtd0 > /tmp/messages; rmmod rust_phram")
-    vm.write(before)
-    vm.ok(f"dd if=/tmp/messages of=/dev/kmsg bs={length} 2>/dev/null", timeout=60)
-
-
 def test_a_slot_is_filled(vm: VM) -> None:
     # Digits of 4 bits in 8: text that compresses to about a half, so that the limit is the slot.
     vm.ramoops(**PARAMETERS)
@@ -75,15 +63,6 @@ def test_a_slot_is_filled(vm: VM) -> None:
     assert list_records(vm)[0]["bytes"] > 1.5 * 0x4000
     [stock] = stock_files(vm, **PARAMETERS).values()
     assert without_priorities(stock) == "Panic#1 Part1\n" + text_of(vm)
-
-
-def random_bytes(length: int, seed: int) -> bytes:
-    return random.Random(seed).randbytes(length)
-
-
-def write_noise(vm: VM) -> None:
-    """Fills the log with text that does not compress: three quarters of its characters are random."""
-    write_messages(vm, [base64.b64encode(random_bytes(66, seed)) + b"\n" for seed in range(1300)])
 
 
 # Messages that do not compress: random bytes, and each as long as this with the 20 characters that the kernel puts around

@@ -103,7 +103,7 @@ def load_each(vm: VM, images: list[bytes], dump: bool = False, **parameters: obj
 
 
 def check_cost(vm: VM, images: list[bytes], loads: list[Load], good: Load, **parameters: object) -> None:
-    limit = max(SECONDS, SLOWER * good.seconds)
+    limit = max(SECONDS * VM.pace, SLOWER * good.seconds)
     # On a busy machine anything is slow now and then, but not the same thing each time.
     suspects = [index for index, load in enumerate(loads) if load.seconds > limit or load.memory > MEMORY]
     for _ in range(3):

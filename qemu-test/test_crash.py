@@ -5,11 +5,17 @@ import hashlib
 import pytest
 
 from records import OOPS, PANIC, Reader
-from vm import VM
+from vm import kernel_image, VM
 
 RECORD_SIZE = 0x10000
 # Four slots, and nothing else in the region.
 FOUR_SLOTS = {"record_size": 0x40000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
+
+
+@pytest.fixture(scope="module")
+def vm_options() -> dict[str, object]:
+    # As it is shipped: it unpacks itself, to a place that it chooses at random.
+    return {"kernel": kernel_image()}
 
 
 def test_a_panic_is_kept_and_read_back_by_dd(vm: VM, records: Reader) -> None:

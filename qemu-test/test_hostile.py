@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from messages import write_file
 from records import PANIC, Reader
 from vm import REGION_SIZE, VM
 
@@ -28,10 +29,11 @@ def test_garbage_from_outside_while_loaded(vm: VM, records: Reader) -> None:
 
 
 def test_garbage_through_the_mtd_device_while_loaded(vm: VM, records: Reader) -> None:
+    write_file(vm, GARBAGE, "/tmp/garbage")
     vm.phram()
     vm.ramoops(**PARAMETERS)
     vm.oops()
-    vm.run("dd if=/dev/urandom of=/dev/mtd0 bs=64k")
+    vm.ok("dd if=/tmp/garbage of=/dev/mtd0 bs=64k")
     check_next_panic_is_complete(vm, records)
 
 

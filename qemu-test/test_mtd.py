@@ -109,7 +109,7 @@ def test_the_module_stays_while_the_device_is_open(device: VM) -> None:
     module = device.ok("cut -d' ' -f1 /proc/modules | grep phram").strip()
     device.ok("sleep 1000 < /dev/mtd0 > /dev/null 2>&1 & echo $! > /tmp/holder")
     assert "temporarily unavailable" in device.fails(f"rmmod {module}")
-    device.ok("kill $(cat /tmp/holder); sleep 0.2")
+    device.ok("pid=$(cat /tmp/holder); kill $pid; while [ -e /proc/$pid/fd/0 ]; do usleep 10000; done")
     device.ok(f"rmmod {module}")
     device.fails("ls /dev/mtd0")
 

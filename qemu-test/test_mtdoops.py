@@ -21,7 +21,8 @@ def test_an_oops_and_the_panic_later_are_recorded(vm: VM) -> None:
     vm.phram(erasesize="0x10000")
     vm.insmod("mtdoops", mtddev="oops", record_size=0x10000)
     vm.oops()
-    vm.ok("sleep 1")  # mtdoops writes oopses from a work queue.
+    # mtdoops writes oopses from a work queue.
+    vm.wait_until("the oops in the region", lambda: b"NULL pointer dereference" in vm.read())
     vm.crash()
     vm.phram()
     text = vm.ok("dd if=/dev/mtd0 2>/dev/null | strings")

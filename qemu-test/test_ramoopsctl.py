@@ -134,7 +134,8 @@ def test_pages_of_mtdoops(vm: VM) -> None:
     vm.phram(erasesize="0x10000")
     vm.insmod("mtdoops", mtddev="oops", record_size=0x10000)
     vm.oops()
-    vm.ok("sleep 1")  # It writes oopses from a work queue.
+    # It writes oopses from a work queue.
+    vm.wait_until("the oops in the region", lambda: b"NULL pointer dereference" in vm.read())
     vm.crash()
     document = json.loads(run(vm.read(), "list", "--json"))
     assert document["layout"]["format"] == "mtdoops"
@@ -173,9 +174,11 @@ def test_export_to_the_journal(vm: VM) -> None:
     vm.ramoops(**PARAMETERS)
     vm.oops()
     vm.oops("bug")
-    vm.ok("mkdir -p /run/systemd/journal; journal > /tmp/journal 2>&1 & sleep 1")
+    vm.ok("mkdir -p /run/systemd/journal; journal > /tmp/journal 2>&1 &")
+    vm.ok("until [ -S /run/systemd/journal/socket ]; do usleep 10000; done")
     for _ in range(2):  # What is in the folder was sent before.
         vm.ok("ramoopsctl export /tmp/journaled --journal")
+    vm.ok("until [ $(grep -c -- '-- end of an entry' /tmp/journal) -ge 2 ]; do usleep 10000; done")
     entries = vm.ok("cat /tmp/journal").split("-- end of an entry")[:-1]
     assert len(entries) == 2
     for entry, cause in zip(entries, ("NULL pointer dereference", "kernel BUG at"), strict=True):

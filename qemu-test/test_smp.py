@@ -3,12 +3,12 @@
 import pytest
 
 from records import PANIC, Reader
-from vm import VM
+from vm import kernel_image, VM
 
 
 @pytest.fixture(scope="module")
 def vm_options() -> dict[str, object]:
-    return {"smp": 2}
+    return {"smp": 2, "kernel": kernel_image()}
 
 
 @pytest.mark.parametrize("attempt", range(3))

@@ -242,7 +242,7 @@ class VM:
         """Saves the guest, which stands still while that is done, and goes on."""
         self.qmp("stop")
         self.qmp("migrate", uri=f"file:{directory / STATE}")
-        self._wait_for("the guest to be saved", self._migrated)
+        self.wait_until("the guest to be saved", self._migrated)
         (directory / CONSOLE).write_bytes(self._console_file.read_bytes())
         (directory / BOOT_ID).write_text(self._boot_id)
         self.qmp("cont")
@@ -261,20 +261,13 @@ class VM:
 
     def _resume(self) -> None:
         """Waits until a guest goes on from where it was saved, and gives it what it must not share with others."""
-        self._wait_for("the saved guest", lambda: self.qmp("query-status")["status"] == "paused")
+        self.wait_until("the saved guest", lambda: self.qmp("query-status")["status"] == "paused")
         self.qmp("cont")
         self.boots = 1
         self.ok(
             f"date -s @{time.time():.0f}\n"
             "until dmesg | grep -q 'crng reseeded due to virtual machine fork'; do usleep 10000; done"
         )
-
-    def _wait_for(self, what: str, condition: Callable[[], bool]) -> None:
-        deadline = _deadline(COMMAND_TIMEOUT)
-        while not condition():
-            if time.monotonic() > deadline:
-                raise self._error(f"waited in vain for {what}")
-            time.sleep(0.01)
 
     # Modules
 
@@ -332,6 +325,14 @@ class VM:
 
     def qemu_messages(self) -> str:
         return self._qemu_log.read_text(errors="replace")
+
+    def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
+        """Waits for something that is seen from outside."""
+        deadline = _deadline(COMMAND_TIMEOUT)
+        while not condition():
+            if time.monotonic() > deadline:
+                raise self._error(f"waited in vain for {what}")
+            time.sleep(0.01)
 
     # Machinery
 
