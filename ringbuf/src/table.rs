@@ -102,9 +102,11 @@ enum Look {
 /// What the table knows of a dump in progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
-    /// The newest dump when it began. Of this one and the younger ones it takes nothing, but for
-    /// older parts of this one.
+    /// It takes nothing from here on, where the newest dump was when it began, but for older parts
+    /// of that one.
     limit: u64,
+    /// Whether there was one.
+    has_newest: bool,
     /// Its position, when its first part is complete.
     own: Option<u64>,
 }
@@ -153,11 +155,16 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     /// Begins a dump.
     pub(super) fn begin(&self) -> Turn {
         let tail = self.tail.load(Ordering::Acquire);
-        let limit = match tail == self.unprotected {
-            true => tail,
-            false => before(tail, self.last_index()),
+        let has_newest = tail != self.unprotected;
+        let limit = match has_newest {
+            true => before(tail, self.last_index()),
+            false => tail,
         };
-        Turn { limit, own: None }
+        Turn {
+            limit,
+            has_newest,
+            own: None,
+        }
     }
 
     /// Returns the slot that a new dump would take now.
@@ -247,7 +254,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         };
         // A store of one slot would store nothing if it kept its only record.
         let takes_all = self.len() == 1 && turn.own.is_none();
-        let is_part = turn.limit != self.unprotected && self.below(choice.slot)? != 0;
+        let is_part = turn.has_newest && self.below(choice.slot)? != 0;
         (takes_all || is_part).then_some(choice)
     }
 

@@ -21,6 +21,7 @@ use proptest::{
     prelude::*, //
 };
 use ringbuf::{
+    layout::SEAL_MAGIC_OFFSET,
     Dropped,
     DumpInfo,
     Geometry,
@@ -84,6 +85,8 @@ struct Cell {
     seal: Option<Sealed>,
     /// Whether it is gone because it was damaged.
     damaged: bool,
+    /// There is a trace of a seal.
+    broken: bool,
     sig_spoilt: bool,
 }
 
@@ -102,28 +105,45 @@ enum Record {
     Foreign { secs: u64, payload: Vec<u8> },
 }
 
-/// What the slot table ought to say.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Known {
-    Free,
-    Foreign,
-    /// The newest one, if there were no others.
-    ForeignNewest,
-    Ours {
-        /// A loop began with it.
-        first: bool,
-        dump: u64,
-        part: u32,
-    },
+/// What a slot is worth: the class, the age, and within a dump the part. Among those that are alike the
+/// first one in the ring is worth least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Known {
+    class: Class,
+    age: u64,
+    part: u32,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Free,
+    Undated,
+    Foreign,
+    Ours,
+    /// Stored since the store was opened.
+    New,
+    /// A loop began with it.
+    First,
+    Newest,
+}
+
+const FREE: Known = Known {
+    class: Class::Free,
+    age: 0,
+    part: 0,
+};
+
+/// In place of a part, for a record that is just younger than another one.
+const BEHIND: u32 = u32::MAX;
+
+/// When a record says that it was written whose seal is lost: see `INFO`.
+const OUR_SECS: u64 = 1_700_000_000;
 
 /// The newest dump when the store was opened.
 #[derive(Clone)]
 struct Previous {
     boot: u64,
     loop_start: u64,
-    /// Where the dump is that the loop began with.
-    slots: Vec<usize>,
 }
 
 struct Model {
@@ -131,7 +151,8 @@ struct Model {
     known: Vec<Known>,
     /// The slot with the newest record.
     newest: Option<usize>,
-    cursor: usize,
+    /// Where the ring begins.
+    start: usize,
     seq: u64,
     previous: Option<Previous>,
     /// The number of this boot, and the age of the machine.
@@ -143,77 +164,92 @@ impl Model {
     /// What a scan finds.
     fn reopen(&mut self) {
         let slots = self.cells.len();
-        let known = |cell: &Cell| match (&cell.record, cell.seal) {
-            (Some(Record::Sealed(_)), Some(Sealed { dump, part, .. })) => Known::Ours {
-                first: false,
-                dump,
-                part,
-            },
-            (Some(_), _) => Known::Foreign,
-            (None, _) => Known::Free,
-        };
-        self.known = self.cells.iter().map(known).collect();
-        let age = |slot: &usize| match self.known[*slot] {
-            Known::Ours { dump, part, .. } => Some((dump, u32::MAX - part)),
+        let known = |class, age, part| Known { class, age, part };
+        let is_ours = |cell: &Cell| matches!(cell.record, Some(Record::Sealed(_))) || cell.damaged;
+        let has_ours = self.cells.iter().any(is_ours);
+        let dated = |slot: usize| match &self.cells[slot] {
+            cell if is_ours(cell) => {
+                let seal = cell.seal.unwrap();
+                Some(known(Class::Ours, seal.dump, u32::MAX - seal.part))
+            }
+            Cell {
+                record: Some(Record::Foreign { secs, .. }),
+                ..
+            } if *secs != OUR_SECS || !has_ours => Some(known(Class::Foreign, *secs, 0)),
             _ => None,
         };
+        let mut before = (0..slots).rev().find_map(dated);
+        let worth = |slot: usize| {
+            let cell = &self.cells[slot];
+            before = dated(slot).or(before);
+            match (dated(slot), before) {
+                (Some(worth), _) => worth,
+                (None, _) if cell.record.is_none() && (!cell.broken || cell.seal.is_some()) => FREE,
+                (None, Some(before)) => Known {
+                    part: BEHIND,
+                    ..before
+                },
+                (None, None) => known(Class::Undated, 0, 0),
+            }
+        };
+        self.known = (0..slots).map(worth).collect();
+
         let secs = |slot: &usize| match self.cells[*slot].record {
             Some(Record::Foreign { secs, .. }) => Some((secs, usize::MAX - slot)),
             _ => None,
         };
         let seq = |slot: &usize| self.cells[*slot].seal.map(|seal| seal.seq);
-        let ours = (0..slots)
-            .filter(|slot| age(slot).is_some())
-            .max_by_key(age);
-        let foreign = (0..slots)
-            .filter(|slot| secs(slot).is_some())
-            .max_by_key(secs);
         let last = (0..slots)
             .filter(|slot| seq(slot).is_some())
             .max_by_key(seq);
-        if let (None, Some(slot)) = (ours, foreign) {
-            self.known[slot] = Known::ForeignNewest;
+        let foreign = (0..slots)
+            .filter(|slot| secs(slot).is_some())
+            .max_by_key(secs);
+        self.start = last.or(foreign).map_or(0, |slot| (slot + 1) % slots);
+        self.newest = (0..slots)
+            .map(|i| (self.start + i) % slots)
+            .filter(|slot| dated(*slot).is_some())
+            .max_by_key(|slot| self.known[*slot]);
+        // The newest dump tells its age itself: what would be just younger goes before it.
+        if let Some(slot) = self.newest {
+            let newest = self.known[slot];
+            self.known[slot].part = newest.part.max(2);
+            for known in &mut self.known {
+                if (known.class, known.age, known.part) == (newest.class, newest.age, BEHIND) {
+                    known.part = 1;
+                }
+            }
         }
-        self.newest = ours.or(foreign);
-        self.cursor = last.or(foreign).map_or(0, |slot| (slot + 1) % slots);
         self.seq = last.and_then(|slot| seq(&slot)).unwrap_or(0) + 1;
 
         // Deleting the newest one ends a loop.
-        let is_there = |cell: &Cell| matches!(cell.record, Some(Record::Sealed(_))) || cell.damaged;
         let last = last.map(|slot| &self.cells[slot]);
-        self.previous = last.filter(|cell| is_there(cell)).map(|cell| {
+        self.previous = last.filter(|cell| is_ours(cell)).map(|cell| {
             let seal = cell.seal.unwrap();
-            let loop_start = if seal.loop_start == 0 {
-                seal.dump
-            } else {
-                seal.loop_start
+            let loop_start = match seal.loop_start {
+                0 => seal.dump,
+                start => start,
             };
-            let slots = self.slots_of(loop_start);
             Previous {
                 boot: seal.boot,
                 loop_start,
-                slots,
             }
         });
         for slot in 0..slots {
-            if let (Known::Ours { .. }, Some(seal)) = (self.known[slot], self.cells[slot].seal) {
-                self.mark(seal.loop_start, &self.slots_of(seal.loop_start));
+            if let (true, Some(seal)) = (is_ours(&self.cells[slot]), self.cells[slot].seal) {
+                self.mark(seal.loop_start);
             }
         }
     }
 
-    fn slots_of(&self, wanted: u64) -> Vec<usize> {
-        let is_of =
-            |slot: &usize| matches!(self.known[*slot], Known::Ours { dump, .. } if dump == wanted);
-        (0..self.cells.len()).filter(is_of).collect()
-    }
-
-    /// A loop began with the dump `start`, which was in these slots.
-    fn mark(&mut self, start: u64, slots: &[usize]) {
-        for slot in slots {
-            match &mut self.known[*slot] {
-                Known::Ours { first, dump, .. } if *dump == start => *first = true,
-                _ => (),
+    /// A loop began with the dump `start`.
+    fn mark(&mut self, start: u64) {
+        for known in &mut self.known {
+            if (known.class, known.age) == (Class::Ours, start)
+                && known.part > 1
+                && known.part != BEHIND
+            {
+                known.class = Class::First;
             }
         }
     }
@@ -229,21 +265,30 @@ impl Model {
     }
 
     /// Which slot the next part goes to.
-    fn choose(&self, used: &[usize], newest_at_begin: Option<usize>) -> Option<usize> {
+    fn choose(&self, used: &[usize], newest: Option<usize>) -> Option<usize> {
         let slots = self.cells.len();
-        let ring = (0..slots).map(|i| (self.cursor + i) % slots);
-        let allowed = |slot: &usize| {
-            let newest = self.newest == Some(*slot) || newest_at_begin == Some(*slot);
-            !used.contains(slot) && (slots == 1 || !newest)
-        };
-        let order = |slot: &usize| match self.known[*slot] {
-            Known::Free => (0, 0, 0),
-            Known::Foreign => (1, 0, 0),
-            Known::ForeignNewest => (2, 0, 0),
-            Known::Ours { first, dump, part } => (3 + u32::from(first), dump, u32::MAX - part),
+        let ring = (0..slots).map(|i| (self.start + i) % slots);
+        let single = slots == 1 && used.is_empty();
+        let allowed = |slot: &usize| single || (!used.contains(slot) && newest != Some(*slot));
+        let newest = newest.map(|slot| self.known[slot]);
+        let worth = |slot: &usize| {
+            let known = self.known[*slot];
+            let is_newest = |newest: Known| {
+                known.part > 1
+                    && known.part != BEHIND
+                    && known.class >= Class::Ours
+                    && (known.class, known.age) == (newest.class, newest.age)
+            };
+            match newest.is_some_and(is_newest) {
+                true => Known {
+                    class: Class::Newest,
+                    ..known
+                },
+                false => known,
+            }
         };
         // The first of those that are equal.
-        ring.filter(allowed).min_by_key(order)
+        ring.filter(allowed).min_by_key(worth)
     }
 }
 
@@ -275,7 +320,7 @@ impl World<'_> {
         );
         assert_eq!(census.sealed + census.foreign, records.count());
         assert_eq!(census.newest_seq.unwrap_or(0) + 1, self.model.seq);
-        assert_eq!(census.next, self.model.choose(&[], None));
+        assert_eq!(census.next, self.model.choose(&[], self.model.newest));
     }
 
     fn dump(&mut self, parts: &[usize]) {
@@ -323,15 +368,14 @@ impl World<'_> {
                 }),
                 ..Cell::default()
             };
-            self.model.known[slot] = Known::Ours {
-                first: false,
-                dump: id,
-                part,
+            self.model.known[slot] = Known {
+                class: Class::New,
+                age: id,
+                part: u32::MAX - part,
             };
-            if let (Some(previous), true) = (self.model.previous.clone(), loop_start != 0) {
-                self.model.mark(loop_start, &previous.slots);
+            if loop_start != 0 {
+                self.model.mark(loop_start);
             }
-            self.model.cursor = (slot + 1) % self.model.cells.len();
             if part == 1 {
                 self.model.newest = Some(slot);
             }
@@ -397,6 +441,9 @@ impl World<'_> {
                     let cell = &mut cells[slot];
                     cell.damaged = false;
                     if payload.len() > geometry.payload_capacity() {
+                        let has_magic =
+                            payload.len() <= geometry.payload_capacity() + SEAL_MAGIC_OFFSET;
+                        cell.broken = has_magic && (cell.broken || cell.seal.is_some());
                         cell.seal = None;
                     }
                     cell.record = Some(Record::Foreign { secs, payload });
@@ -428,10 +475,11 @@ impl World<'_> {
                 if let Some(Record::Sealed(payload)) = &cell.record {
                     self.ram.bytes.borrow_mut()[seal_at(slot) + at] ^= 0x10;
                     // Mainline's view is left, if there is one.
-                    let secs = 1_700_000_000;
+                    let secs = OUR_SECS;
                     let payload = payload.clone();
                     cell.record = (!cell.sig_spoilt).then_some(Record::Foreign { secs, payload });
                     cell.seal = None;
+                    cell.broken = !(SEAL_MAGIC_OFFSET..SEAL_MAGIC_OFFSET + 4).contains(&at);
                 }
             }
             Op::SpoilSig { slot } => {
@@ -486,9 +534,9 @@ fn run(geometry: Geometry, ops: &[Op]) {
     let (store, _) = open(&ram, &geometry);
     let model = Model {
         cells: vec![Cell::default(); slots],
-        known: vec![Known::Free; slots],
+        known: vec![FREE; slots],
         newest: None,
-        cursor: 0,
+        start: 0,
         seq: 1,
         previous: None,
         boot: 1,
