@@ -25,6 +25,7 @@ use super::{
     prefix::Stamp,
     read::{
         classify,
+        header,
         Content,
         Foreign,
         Kind, //
@@ -163,6 +164,11 @@ impl Found {
         match &content.kind {
             Kind::Sealed(seal) | Kind::Damaged(seal) if seal.seq < SEQ_TRUSTED => {
                 self.number(seal.seq, index, Some(seal));
+                if let (Kind::Damaged(_), false) =
+                    (&content.kind, agrees(mem, geometry, index, seal))
+                {
+                    return Worth::undated(None);
+                }
                 self.firsts.add(seal);
                 let worth = Worth::ours(seal.dump, seal.part);
                 if self.newest.is_none_or(|(newest, _)| worth > newest) {
@@ -228,6 +234,12 @@ impl Found {
             self.zero = self.zero.saturating_add(1);
         }
     }
+}
+
+/// Whether the header is that of the record that the seal is about. If not, and the payload is another
+/// one, too, the seal may be what somebody else has left of an older record.
+fn agrees<M: Memory>(mem: &M, geometry: &Geometry, slot: usize, seal: &Seal) -> bool {
+    header(mem, geometry, slot).is_some_and(|header| (header.start, header.size) == (0, seal.size))
 }
 
 /// Whether a record without a seal is one of ours that has lost it: its header is not one of

@@ -81,6 +81,14 @@ impl View {
         matches!(self.kind, Kind::Sealed(_) | Kind::Foreign(_))
     }
 
+    /// Whether there is nothing worth keeping.
+    fn is_nothing(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Cleared(_) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage
+        )
+    }
+
     /// Of a foreign one the text is all there is. It has two ways to be linear.
     fn is_same_record(&self, other: &View) -> bool {
         let same_kind = match (self.kind, other.kind) {
@@ -197,7 +205,7 @@ impl World {
         let ram = Ram::new(image.to_vec());
         let (store, census) = open(&ram, &self.geometry);
         compare(&census, views)?;
-        let newest = newest(views);
+        let newest = newest(&ram, &self.geometry, views);
         let text = format!("dump of boot {boot}");
         let info = DumpInfo {
             boot_id: [boot; 16],
@@ -234,13 +242,18 @@ impl World {
         if views.len() > 1 {
             ensure!(newest != Some(next), "{text} took the newest");
             // All these boots are a loop of crashes.
-            let could_take = |slot: usize| Some(slot) != newest && !is_first(views, slot);
+            let dump = |slot: usize| match views[slot].kind {
+                Kind::Sealed(seal) | Kind::Damaged(seal) => seal.dump,
+                _ => 0,
+            };
+            let is_newest = |slot| newest.is_some_and(|newest| dump(newest) == dump(slot));
+            let could_take = |slot: usize| !is_newest(slot) && !is_first(views, slot);
             if (0..views.len()).any(could_take) {
                 ensure!(!is_first(views, next), "{text} took the first");
             }
-            // A slot that the cut left without a record is preferred to one with a record.
-            if views.iter().any(|view| !view.is_record()) {
-                ensure!(!views[next].is_record(), "{text} took {:?}", views[next]);
+            // A slot with nothing in it is preferred. A torn record is one, though.
+            if views.iter().any(|view| view.is_nothing()) {
+                ensure!(views[next].is_nothing(), "{text} took {:?}", views[next]);
             }
         }
         Ok((after, now))
@@ -260,13 +273,18 @@ fn compare(census: &Census, views: &[Rc<View>]) -> Result<(), String> {
     Ok(())
 }
 
-/// The slot with part 1 of the newest dump.
-fn newest(views: &[Rc<View>]) -> Option<usize> {
+/// The newest part of the newest dump, be it damaged. If the header is another record's, too, the seal
+/// says nothing about what is there.
+fn newest(ram: &Ram, geometry: &Geometry, views: &[Rc<View>]) -> Option<usize> {
     let seals = views.iter().enumerate().filter_map(|(slot, view)| {
-        let Kind::Sealed(seal) = view.kind else {
-            return None;
-        };
-        Some(((seal.dump, u32::MAX - seal.part), slot))
+        let header = ringbuf::header(&ram, geometry, slot).unwrap();
+        match view.kind {
+            Kind::Sealed(seal) => Some(((seal.dump, u32::MAX - seal.part), slot)),
+            Kind::Damaged(seal) if (header.start, header.size) == (0, seal.size) => {
+                Some(((seal.dump, u32::MAX - seal.part), slot))
+            }
+            _ => None,
+        }
     });
     seals.max().map(|(_, slot)| slot)
 }
