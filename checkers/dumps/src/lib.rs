@@ -14,7 +14,12 @@
 extern crate self as shuttle;
 
 #[path = "../../../ringbuf/src/lib.rs"]
-#[allow(dead_code, unused_imports, reason = "most of it is for readers")]
+#[allow(
+    dead_code,
+    unfulfilled_lint_expectations,
+    unused_imports,
+    reason = "here it is private, and most of it is for readers"
+)]
 mod ringbuf;
 
 mod cpu;

@@ -144,7 +144,7 @@ impl Model {
         let slot = self.table.claim(turn, urgent)?;
         self.truth.lock().unwrap().taken(slot, dump, urgent);
         let [first, second] = &self.region[slot];
-        let value = dump << 16 | u64::from(part);
+        let value = (dump << 16) | u64::from(part);
         assert_eq!(first.load(Relaxed), second.load(Relaxed), "half a record");
         first.store(value, Relaxed);
         second.store(value, Relaxed);
