@@ -66,7 +66,7 @@ fuzz: ## fuzz the record store, each target for so many SECONDS (3600), in the s
 torture: ## hundreds of resets into a storm of oopses: make torture RESETS=500 SEED=1 (root)
 	@scripts/env
 	@$(enter) modules
-	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s --resets=$(or $(RESETS),500) $(SEED:%=--seed=%)
+	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s -m long --resets=$(or $(RESETS),500) $(SEED:%=--seed=%)
 
 kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
 	@scripts/kdir
@@ -126,6 +126,7 @@ clippy-modules:
 
 clippy-cargo:
 	cargo clippy --locked --release --all-targets -- -D warnings
+	cargo clippy --locked --manifest-path checkers/Cargo.toml --all-targets -- -D warnings
 
 shell_scripts = grep -rlE '^\#!/bin/(ba)?sh|^\# shellcheck shell=' .ci fuzz/run packaging qemu-test scripts
 
@@ -158,7 +159,7 @@ check-unsafe: ## `unsafe` only in linux/
 		{ echo 'error: unsafe outside linux/ (lines above).' >&2; exit 1; }
 
 clean: clean-modules ## remove everything that was built in this folder (the environment stays: see scripts/env)
-	rm -rf .build target test-logs
+	rm -rf .build target */target test-logs
 
 clean-modules:
 	@mkdir -p $(BUILD_DIR)
