@@ -153,7 +153,7 @@ check-unsafe: ## `unsafe` only in linux/
 		{ echo 'error: unsafe outside linux/ (lines above).' >&2; exit 1; }
 
 clean: clean-modules ## remove everything that was built in this folder (the environment stays: see scripts/env)
-	rm -rf .build target test-logs
+	rm -rf .build target */target test-logs
 
 clean-modules:
 	@mkdir -p $(BUILD_DIR)
