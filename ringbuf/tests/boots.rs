@@ -228,9 +228,14 @@ struct Known {
 }
 
 impl Known {
+    /// There is something that we cannot tell the age of.
+    fn is_hurt(&self) -> bool {
+        self.seal.is_none() && self.most == NEWEST
+    }
+
     /// It is one of those with which a loop began.
     fn mark(&mut self, firsts: &[u64]) {
-        if let (Some(seal), true) = (self.seal, self.least < NEWEST) {
+        if let (Some(seal), true) = (self.seal, self.most < NEWEST) {
             if firsts.contains(&seal.dump) {
                 self.least.0 = FIRST;
                 self.most = self.least;
@@ -301,13 +306,29 @@ impl Machine {
                         (false, true) => (FIRST, age.0, age.1),
                         (false, false) => (RECORD, age.0, age.1),
                     };
-                    (worth, worth)
+                    // The rest of the newest dump is worth no less than what is older.
+                    let most = match newest {
+                        Some((dump, _)) if dump == seal.dump => NEWEST,
+                        _ => worth,
+                    };
+                    (worth, most)
                 }
             };
             let seal = record.and_then(|record| record.seal);
             Known { least, most, seal }
         });
-        known.collect()
+        let mut known: Vec<Known> = known.collect();
+        // One that is hurt may be newer, and may name the first of its loop.
+        if known.iter().any(Known::is_hurt) {
+            for slot in &mut known {
+                if let Some(seal) = slot.seal {
+                    let (dump, part) = (seal.dump, u32::MAX - seal.part);
+                    slot.least = slot.least.min((RECORD, dump, part));
+                    slot.most = slot.most.max((FIRST, dump, part));
+                }
+            }
+        }
+        known
     }
 
     /// Does what was done to a copy of the region, until power fails. Returns the number of the
@@ -370,7 +391,7 @@ impl Machine {
         let mut written: Vec<Part> = Vec::new();
         for parts in dumps {
             let mut used = Vec::new();
-            let newest = Self::rank(&mut known, &firsts);
+            Self::rank(&mut known, &firsts);
             let mut dump = store.begin(&info);
             for (i, percent) in parts.iter().enumerate() {
                 self.time += 1;
@@ -385,15 +406,15 @@ impl Machine {
                     Ok(slot) => slot,
                     Err(err) => {
                         assert_eq!(err, Dropped::NoSlot);
-                        assert!(
-                            known.len() < used.len() + 2,
-                            "no slot for part {part}: {known:?}"
-                        );
+                        // All of the newest dump is kept.
+                        let free =
+                            |slot: &usize| !used.contains(slot) && known[*slot].most < NEWEST;
+                        let free = (0..known.len()).find(free);
+                        assert_eq!(free, None, "part {part}: {known:?}");
                         break;
                     }
                 };
                 Self::justify(&known, slot, &used);
-                assert!(known.len() == 1 || Some(slot) != newest);
                 let prefix = format!("===={realtime}.000000-D\nPanic#1 Part{part}\n");
                 let payload = [prefix.as_bytes(), &text].concat();
                 written.push(Part {
@@ -416,7 +437,7 @@ impl Machine {
                 };
                 known[slot] = Known {
                     least: worth,
-                    most: worth,
+                    most: NEWEST,
                     seal: Some(seal),
                 };
                 used.push(slot);
@@ -467,21 +488,19 @@ impl Machine {
         }
     }
 
-    /// Before a dump, only one record is the newest. Returns where it is.
-    fn rank(known: &mut [Known], firsts: &[u64]) -> Option<usize> {
+    /// Before a dump, only one record is the newest.
+    fn rank(known: &mut [Known], firsts: &[u64]) {
         let age = |known: &Known| known.seal.map(|seal| (seal.dump, u32::MAX - seal.part));
-        let newest = known.iter().filter_map(age).max()?;
-        let mut at = None;
-        for (slot, known) in known.iter_mut().enumerate() {
-            if age(known) == Some(newest) {
-                at = Some(slot);
-            } else if let (NEWEST, Some(age)) = (known.least, age(known)) {
-                known.least = (RECORD, age.0, age.1);
-                known.most = known.least;
-                known.mark(firsts);
+        let newest = known.iter().filter_map(age).max();
+        for known in known {
+            if let (NEWEST, Some(age)) = (known.most, age(known)) {
+                if newest.is_some_and(|(dump, _)| dump != age.0) {
+                    known.least = (RECORD, age.0, age.1);
+                    known.most = known.least;
+                    known.mark(firsts);
+                }
             }
         }
-        at
     }
 
     /// Nothing of less worth could have been taken.
@@ -490,8 +509,12 @@ impl Machine {
             return;
         }
         assert!(!used.contains(&taken), "slot {taken} twice in one dump");
+        // One that is hurt may be newer.
+        let uncertain = known
+            .iter()
+            .any(|other| other.least < NEWEST && other.most == NEWEST);
         assert!(
-            known[taken].least < NEWEST,
+            uncertain || known[taken].least < NEWEST,
             "the newest was taken: {taken} {known:?}"
         );
         for (slot, other) in known.iter().enumerate() {
