@@ -207,7 +207,7 @@ impl Memory for Media {
 
 /// Stores the kernel log when the kernel crashes.
 struct Ramoops {
-    store: Store<Media, Array<Slot>>,
+    store: KBox<Store<Media, Array<Slot>>>,
     /// How much of the log one dump stores, if more than one record.
     kmsg_bytes: u64,
     /// A random number of this boot.
@@ -348,6 +348,7 @@ impl kernel::InPlaceModule for RustRamoops {
 }
 
 /// Checks the parameters, maps the region and reads it. Fails with one line that says why.
+#[inline(never)]
 fn open() -> Result<(Ramoops, Reason)> {
     #[cfg(test_hooks)]
     test_hooks::on_load()?;
@@ -375,14 +376,8 @@ fn open() -> Result<(Ramoops, Reason)> {
             );
         })?;
 
-    let slots = Array::new(geometry.slots())?;
-    let options = Options {
-        loop_ns: params::loop_secs
-            .value()
-            .saturating_mul(NSEC_PER_SEC as u64),
-    };
     let media = Media { mapping, code };
-    let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
+    let (store, census) = open_store(media, geometry)?;
     let ramoops = Ramoops {
         store,
         kmsg_bytes: params::kmsg_bytes.value(),
@@ -407,6 +402,24 @@ fn open() -> Result<(Ramoops, Reason)> {
         Found(&ramoops.census)
     );
     Ok((ramoops, max_reason))
+}
+
+/// Reads the region. The store is large, and passed on several times: it shall not be on the stack.
+#[inline(never)]
+fn open_store(
+    media: Media,
+    geometry: Geometry,
+) -> Result<(KBox<Store<Media, Array<Slot>>>, Census)> {
+    let slots = Array::new(geometry.slots())?;
+    let options = Options {
+        loop_ns: params::loop_secs
+            .value()
+            .saturating_mul(NSEC_PER_SEC as u64),
+    };
+    match Store::open(media, geometry, slots, options) {
+        Ok((store, census)) => Ok((KBox::new(store, GFP_KERNEL)?, census)),
+        Err(_) => Err(EINVAL),
+    }
 }
 
 /// The last reason to dump, from `max_reason` or the older `dump_oops`.
