@@ -94,6 +94,8 @@ pub struct Store<M, T> {
 
 impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
     /// Scans the region and fills the slot table. Writes nothing into the region.
+    // The stack of a kernel is small: this must not add to the caller's frame.
+    #[inline(never)]
     pub fn open(
         mem: M,
         geometry: Geometry,
