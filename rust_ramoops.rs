@@ -207,7 +207,7 @@ impl Memory for Media {
 
 /// Stores the kernel log when the kernel crashes.
 struct Ramoops {
-    store: KBox<Store<Media, Array<Slot>>>,
+    store: KBox<RamStore>,
     /// How much of the log one dump stores, if more than one record.
     kmsg_bytes: u64,
     /// A random number of this boot.
@@ -222,6 +222,8 @@ struct Ramoops {
     /// For all other dumps.
     buffers: TryLock<Buffers>,
 }
+
+type RamStore = Store<Media, Array<Slot>>;
 
 /// A dump in progress.
 type Dump<'a> = ringbuf::Dump<'a, Media, Array<Slot>>;
@@ -406,10 +408,7 @@ fn open() -> Result<(Ramoops, Reason)> {
 
 /// Reads the region. The store is large, and passed on several times: it shall not be on the stack.
 #[inline(never)]
-fn open_store(
-    media: Media,
-    geometry: Geometry,
-) -> Result<(KBox<Store<Media, Array<Slot>>>, Census)> {
+fn open_store(media: Media, geometry: Geometry) -> Result<(KBox<RamStore>, Census)> {
     let slots = Array::new(geometry.slots())?;
     let options = Options {
         loop_ns: params::loop_secs
