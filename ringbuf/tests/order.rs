@@ -6,7 +6,13 @@ mod common;
 
 use std::{
     cell::Cell,
-    ops::Deref, //
+    collections::BTreeSet,
+    ops::Deref,
+    panic::{
+        catch_unwind,
+        resume_unwind,
+        AssertUnwindSafe, //
+    }, //
 };
 
 use common::{
@@ -269,11 +275,12 @@ fn hostile_claims_protect_nothing() {
     assert_eq!(order_of_parts(&ram, &geometry, LOOP).len(), 5);
 }
 
-/// A slot table that counts how often it is looked at.
+/// A slot table that counts how often it is looked at, and whose user stops for ever at one look.
 struct Table(Vec<Slot>);
 
 thread_local! {
     static LOOKS: Cell<usize> = const { Cell::new(0) };
+    static STOP: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 impl Deref for Table {
@@ -281,6 +288,11 @@ impl Deref for Table {
 
     fn deref(&self) -> &[Slot] {
         LOOKS.set(LOOKS.get() + 1);
+        if STOP.get() == Some(LOOKS.get()) {
+            STOP.set(None);
+            // Does not print a message.
+            resume_unwind(Box::new("stopped"));
+        }
         &self.0
     }
 }
@@ -374,4 +386,58 @@ fn overtaken() {
     let texts = (0..4).map(|slot| look(&&ram, &geometry, slot).1);
     assert!(texts.into_iter().all(|text| strip_prefix(&text) == b"x"));
     assert_eq!(table(&geometry).len(), 4);
+}
+
+/// A CPU stops for ever wherever a dump looks at the table. One slot is out of use then, at most, and a
+/// panic finds that as well.
+#[test]
+fn stopped_at_any_look() {
+    let panic = DumpInfo {
+        urgent: true,
+        ..INFO
+    };
+    for slots in 3..6 {
+        for filled in 0..3 * slots {
+            for parts in 1..3 {
+                for stop in 1.. {
+                    let geometry = geometry(slots);
+                    let table = Table((0..slots).map(|_| Slot::default()).collect());
+                    let memory = Nothing(geometry.mem_size());
+                    let options = Options::default();
+                    let (store, _) = Store::open(memory, geometry, table, options).unwrap();
+                    let append = |info| store.begin(info).append(b"text", true);
+                    for _ in 0..filled {
+                        append(&INFO).unwrap();
+                    }
+                    LOOKS.set(0);
+                    STOP.set(Some(stop));
+                    let dump = AssertUnwindSafe(|| {
+                        let mut dump = store.begin(&INFO);
+                        (1..=parts).all(|part| dump.append(b"text", part == parts).is_ok())
+                    });
+                    if catch_unwind(dump).is_ok() {
+                        STOP.set(None);
+                        break;
+                    }
+                    let name = format!("{filled} in {slots}, part {parts}, look {stop}");
+                    let mut last = None;
+                    let mut seen = BTreeSet::new();
+                    for _ in 0..3 * slots {
+                        let slot = append(&INFO).unwrap_or_else(|err| panic!("{name}: {err:?}"));
+                        assert_ne!(Some(slot), last, "{name}");
+                        last = Some(slot);
+                        seen.insert(slot);
+                    }
+                    assert!(seen.len() >= slots - 1, "{name}: {seen:?}");
+                    // A panic takes all but the newest one, and in the end that of the stopped CPU.
+                    let mut dump = store.begin(&panic);
+                    let mut taken = BTreeSet::new();
+                    while let Ok(slot) = dump.append(b"text", false) {
+                        assert!(taken.insert(slot) && Some(slot) != last, "{name}");
+                    }
+                    assert_eq!(taken.len(), slots - 1, "{name}");
+                }
+            }
+        }
+    }
 }
