@@ -300,6 +300,13 @@ impl Deref for Table {
 /// A region that is not there, but for its length: what is read from it are zeros.
 struct Nothing(usize);
 
+type NothingStore = Store<Nothing, Table>;
+
+thread_local! {
+    /// A store that has four more dumps before something is written.
+    static BEFORE_WRITE: Cell<Option<&'static NothingStore>> = const { Cell::new(None) };
+}
+
 impl Memory for Nothing {
     fn len(&self) -> usize {
         self.0
@@ -311,6 +318,11 @@ impl Memory for Nothing {
     }
 
     fn write(&self, _offset: usize, _data: &[u8]) -> bool {
+        if let Some(store) = BEFORE_WRITE.take() {
+            for _ in 0..4 {
+                store.begin(&INFO).append(b"fast", true).unwrap();
+            }
+        }
         true
     }
 
@@ -440,4 +452,24 @@ fn stopped_at_any_look() {
             }
         }
     }
+}
+
+/// The same while a part is being written: it is older than all others then, and goes first.
+#[test]
+fn overtaken_in_the_middle() {
+    let geometry = geometry(4);
+    let table = Table((0..4).map(|_| Slot::default()).collect());
+    let memory = Nothing(geometry.mem_size());
+    let (store, _) = Store::open(memory, geometry, table, Options::default()).unwrap();
+    // Leaked, because the memory needs the store that it is a part of.
+    let store: &NothingStore = Box::leak(Box::new(store));
+    let mut slow = store.begin(&INFO);
+    assert_eq!(slow.append(b"slow", false), Ok(0));
+    BEFORE_WRITE.set(Some(store));
+    assert_eq!(slow.append(b"slow", false), Ok(1));
+    assert_eq!(slow.append(b"slow", false), Err(Dropped::NoSlot));
+    let slots: Vec<usize> = (0..4)
+        .map(|_| store.begin(&INFO).append(b"x", true).unwrap())
+        .collect();
+    assert_eq!(slots, [1, 3, 0, 2]);
 }
