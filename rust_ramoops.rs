@@ -211,7 +211,7 @@ impl Memory for Media {
 
 /// The region as a store.
 struct Opened {
-    store: Store<Media, Array<Slot>>,
+    store: RamStore,
     /// What it held when it was opened.
     census: Census,
 }
@@ -232,6 +232,8 @@ struct Ramoops {
     /// For all other dumps.
     buffers: TryLock<Buffers>,
 }
+
+type RamStore = Store<Media, Array<Slot>>;
 
 /// A dump in progress.
 type Dump<'a> = ringbuf::Dump<'a, Media, Array<Slot>>;

@@ -93,3 +93,29 @@ pub(super) fn before(position: u64, last: u64) -> u64 {
         _ => position.wrapping_sub(1),
     }
 }
+
+/// The slot on top of a stack.
+#[derive(Debug)]
+pub(super) struct Choice {
+    pub(super) slot: usize,
+    /// Which cell it is, and its value.
+    pub(super) index: usize,
+    pub(super) cell: u64,
+}
+
+/// What there is at a position of the queue.
+pub(super) enum Look {
+    Filled(Choice),
+    /// Nothing any more. Which cell it is, and its value.
+    Drained(usize, u64),
+    /// The cell is ready for the next round, or serves it already.
+    Passed,
+    /// Nothing yet.
+    Ahead,
+}
+
+/// Returns what is on top of a stack.
+pub(super) fn top(index: usize, cell: u64) -> Option<Choice> {
+    let slot = usize::try_from((cell & TOP).checked_sub(1)?).ok()?;
+    Some(Choice { slot, index, cell })
+}

@@ -48,7 +48,10 @@ use super::{
         number,
         progress,
         ready,
+        top,
         with_top,
+        Choice,
+        Look,
         CANDIDATE,
         KEPT,
         OPEN,
@@ -78,26 +81,6 @@ pub struct Slot {
 
 /// No position.
 const NOWHERE: u64 = u64::MAX;
-
-/// The slot on top of a stack.
-#[derive(Debug)]
-struct Choice {
-    slot: usize,
-    /// Which cell it is, and its value.
-    index: usize,
-    cell: u64,
-}
-
-/// What there is at a position of the queue.
-enum Look {
-    Filled(Choice),
-    /// Nothing any more. Which cell it is, and its value.
-    Drained(usize, u64),
-    /// The cell is ready for the next round, or serves it already.
-    Passed,
-    /// Nothing yet.
-    Ahead,
-}
 
 /// What the table knows of a dump in progress.
 #[derive(Clone, Copy, Debug)]
@@ -243,13 +226,10 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
             return Some(choice);
         }
         let candidate = self.top_beside(CANDIDATE);
-        let newest_is_candidate = turn.limit == self.candidate;
-        if candidate.is_some() && self.keeps_candidate() && !newest_is_candidate {
-            return candidate;
-        }
-        let choice = match self.look(turn.limit)? {
-            _ if newest_is_candidate => candidate?,
-            Look::Filled(choice) => choice,
+        let choice = match (candidate, self.look(turn.limit)?) {
+            (Some(candidate), _) if turn.limit == self.candidate => candidate,
+            (Some(candidate), _) if self.keeps_candidate() => return Some(candidate),
+            (_, Look::Filled(choice)) => choice,
             _ => return None,
         };
         // A store of one slot would store nothing if it kept its only record.
@@ -270,22 +250,16 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
                 let choice = match is_candidate {
                     true if self.keeps_candidate() => None,
                     true => self.top_beside(CANDIDATE),
-                    false => Self::top(index, cell),
+                    false => top(index, cell),
                 };
                 choice.map_or(Look::Drained(index, cell), Look::Filled)
             }
         })
     }
 
-    /// Returns what is on top of a stack.
-    fn top(index: usize, cell: u64) -> Option<Choice> {
-        let slot = usize::try_from((cell & TOP).checked_sub(1)?).ok()?;
-        Some(Choice { slot, index, cell })
-    }
-
     fn top_beside(&self, kept: usize) -> Option<Choice> {
         let cell = self.kept.get(kept)?.load(Ordering::Acquire);
-        Self::top(self.len().checked_add(kept)?, cell)
+        top(self.len().checked_add(kept)?, cell)
     }
 
     /// Takes a slot off its stack.
@@ -360,13 +334,13 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         let find = || {
             let place = self.slots.get(slot)?.place.load(Ordering::Relaxed);
             let index = usize::try_from(place >> STACK).ok()?;
-            let mut choice = Self::top(index, self.cell(index)?.load(Ordering::Acquire))?;
+            let mut choice = top(index, self.cell(index)?.load(Ordering::Acquire))?;
             // No stack is longer, whatever happened to it.
             for _ in 0..self.len() {
                 if choice.slot == slot {
                     return Some(());
                 }
-                choice = Self::top(index, self.below(choice.slot)?)?;
+                choice = top(index, self.below(choice.slot)?)?;
             }
             None
         };

@@ -6,7 +6,13 @@ mod common;
 
 use std::{
     cell::Cell,
-    ops::Deref, //
+    collections::BTreeSet,
+    ops::Deref,
+    panic::{
+        catch_unwind,
+        resume_unwind,
+        AssertUnwindSafe, //
+    }, //
 };
 
 use common::{
@@ -269,11 +275,12 @@ fn hostile_claims_protect_nothing() {
     assert_eq!(order_of_parts(&ram, &geometry, LOOP).len(), 5);
 }
 
-/// A slot table that counts how often it is looked at.
+/// A slot table that counts how often it is looked at, and whose user stops for ever at one look.
 struct Table(Vec<Slot>);
 
 thread_local! {
     static LOOKS: Cell<usize> = const { Cell::new(0) };
+    static STOP: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 impl Deref for Table {
@@ -281,12 +288,24 @@ impl Deref for Table {
 
     fn deref(&self) -> &[Slot] {
         LOOKS.set(LOOKS.get() + 1);
+        if STOP.get() == Some(LOOKS.get()) {
+            STOP.set(None);
+            // Does not print a message.
+            resume_unwind(Box::new("stopped"));
+        }
         &self.0
     }
 }
 
 /// A region that is not there, but for its length: what is read from it are zeros.
 struct Nothing(usize);
+
+type NothingStore = Store<Nothing, Table>;
+
+thread_local! {
+    /// A store that has four more dumps before something is written.
+    static BEFORE_WRITE: Cell<Option<&'static NothingStore>> = const { Cell::new(None) };
+}
 
 impl Memory for Nothing {
     fn len(&self) -> usize {
@@ -299,6 +318,11 @@ impl Memory for Nothing {
     }
 
     fn write(&self, _offset: usize, _data: &[u8]) -> bool {
+        if let Some(store) = BEFORE_WRITE.take() {
+            for _ in 0..4 {
+                store.begin(&INFO).append(b"fast", true).unwrap();
+            }
+        }
         true
     }
 
@@ -374,4 +398,78 @@ fn overtaken() {
     let texts = (0..4).map(|slot| look(&&ram, &geometry, slot).1);
     assert!(texts.into_iter().all(|text| strip_prefix(&text) == b"x"));
     assert_eq!(table(&geometry).len(), 4);
+}
+
+/// A CPU stops for ever wherever a dump looks at the table. One slot is out of use then, at most, and a
+/// panic finds that as well.
+#[test]
+fn stopped_at_any_look() {
+    let panic = DumpInfo {
+        urgent: true,
+        ..INFO
+    };
+    for slots in 3..6 {
+        for filled in 0..3 * slots {
+            for parts in 1..3 {
+                for stop in 1.. {
+                    let geometry = geometry(slots);
+                    let table = Table((0..slots).map(|_| Slot::default()).collect());
+                    let memory = Nothing(geometry.mem_size());
+                    let options = Options::default();
+                    let (store, _) = Store::open(memory, geometry, table, options).unwrap();
+                    let append = |info| store.begin(info).append(b"text", true);
+                    for _ in 0..filled {
+                        append(&INFO).unwrap();
+                    }
+                    LOOKS.set(0);
+                    STOP.set(Some(stop));
+                    let dump = AssertUnwindSafe(|| {
+                        let mut dump = store.begin(&INFO);
+                        (1..=parts).all(|part| dump.append(b"text", part == parts).is_ok())
+                    });
+                    if catch_unwind(dump).is_ok() {
+                        STOP.set(None);
+                        break;
+                    }
+                    let name = format!("{filled} in {slots}, part {parts}, look {stop}");
+                    let mut last = None;
+                    let mut seen = BTreeSet::new();
+                    for _ in 0..3 * slots {
+                        let slot = append(&INFO).unwrap_or_else(|err| panic!("{name}: {err:?}"));
+                        assert_ne!(Some(slot), last, "{name}");
+                        last = Some(slot);
+                        seen.insert(slot);
+                    }
+                    assert!(seen.len() >= slots - 1, "{name}: {seen:?}");
+                    // A panic takes all but the newest one, and in the end that of the stopped CPU.
+                    let mut dump = store.begin(&panic);
+                    let mut taken = BTreeSet::new();
+                    while let Ok(slot) = dump.append(b"text", false) {
+                        assert!(taken.insert(slot) && Some(slot) != last, "{name}");
+                    }
+                    assert_eq!(taken.len(), slots - 1, "{name}");
+                }
+            }
+        }
+    }
+}
+
+/// The same while a part is being written: it is older than all others then, and goes first.
+#[test]
+fn overtaken_in_the_middle() {
+    let geometry = geometry(4);
+    let table = Table((0..4).map(|_| Slot::default()).collect());
+    let memory = Nothing(geometry.mem_size());
+    let (store, _) = Store::open(memory, geometry, table, Options::default()).unwrap();
+    // Leaked, because the memory needs the store that it is a part of.
+    let store: &NothingStore = Box::leak(Box::new(store));
+    let mut slow = store.begin(&INFO);
+    assert_eq!(slow.append(b"slow", false), Ok(0));
+    BEFORE_WRITE.set(Some(store));
+    assert_eq!(slow.append(b"slow", false), Ok(1));
+    assert_eq!(slow.append(b"slow", false), Err(Dropped::NoSlot));
+    let slots: Vec<usize> = (0..4)
+        .map(|_| store.begin(&INFO).append(b"x", true).unwrap())
+        .collect();
+    assert_eq!(slots, [1, 3, 0, 2]);
 }
