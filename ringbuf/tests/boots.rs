@@ -10,7 +10,9 @@
 //! - what is shown as whole was written like that, at that place;
 //! - no slot is overwritten while one of less worth may be.
 //!
-//! What the store cannot know from the region today has a range of worth: a record that is hurt or
+//! If all that is in the slots is certain, the slot taken is the one that `FORMAT.md` says: a damaged
+//! record has its age, a torn one that of the record before it, the newest dump goes last, and its
+//! part 1 never. Otherwise what cannot be known has a range of worth: a record that is hurt or
 //! torn may be worth nothing or be the newest, and one of mainline may be older or newer than ours.
 //! Records of other parameters are worth nothing, but they are there again with theirs if their bytes
 //! are.
@@ -321,8 +323,7 @@ impl Machine {
         }
     }
 
-    /// The dump with which the loop began that a dump soon after boot continues, if what is in all
-    /// slots is certain.
+    /// The dump with which the loop began that a dump soon after boot continues; 0 if there is none.
     fn loop_start(&self, states: &[State]) -> u64 {
         let end = HEADER_LEN + self.geometry().data_capacity();
         let seq = |slot: &usize| raw_seq(&self.image[self.zone(*slot)][end - SEAL_LEN..end]);
@@ -800,5 +801,8 @@ fn random_lives() {
     if let Err(err) = result {
         panic!("RINGBUF_SEED={seed}: {err}");
     }
-    println!("boots, and how many found nothing but what is certain: {:?}", boots.get());
+    println!(
+        "boots, and how many found nothing but what is certain: {:?}",
+        boots.get()
+    );
 }
