@@ -324,14 +324,18 @@ impl Machine {
     }
 
     /// The dump with which the loop began that a dump soon after boot continues; 0 if there is none.
-    fn loop_start(&self, states: &[State]) -> u64 {
+    /// `None` if the highest number is there twice: the one was out of sight with other parameters.
+    fn loop_start(&self, states: &[State]) -> Option<u64> {
         let end = HEADER_LEN + self.geometry().data_capacity();
         let seq = |slot: &usize| raw_seq(&self.image[self.zone(*slot)][end - SEAL_LEN..end]);
-        let slots = (0..states.len()).filter(|slot| seq(slot).is_some());
-        match slots.max_by_key(seq).map(|slot| &states[slot]) {
-            Some(State::Ours(seal)) if seal.loop_start == 0 => seal.dump,
-            Some(State::Ours(seal)) => seal.loop_start,
-            _ => 0,
+        let highest = (0..states.len()).filter_map(|slot| seq(&slot)).max();
+        let last = |slot: &usize| highest.is_some() && seq(slot) == highest;
+        let last: Vec<usize> = (0..states.len()).filter(last).collect();
+        match (last.len(), last.first().map(|slot| &states[*slot])) {
+            (2.., _) => None,
+            (_, Some(State::Ours(seal))) if seal.loop_start == 0 => Some(seal.dump),
+            (_, Some(State::Ours(seal))) => Some(seal.loop_start),
+            _ => Some(0),
         }
     }
 
@@ -447,7 +451,10 @@ impl Machine {
         let loop_start = states
             .as_ref()
             .filter(|_| geometry.ecc_size() == 0)
-            .map(|states| if early { self.loop_start(states) } else { 0 });
+            .and_then(|states| match early {
+                true => self.loop_start(states),
+                false => Some(0),
+            });
         let mut order = states.and_then(Order::new);
         self.certain += usize::from(order.is_some());
 
