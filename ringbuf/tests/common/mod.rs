@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod cut;
+pub mod worth;
 
 use std::{
     cell::RefCell,
