@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 
 from accel import choose_accel
-from guests import Guests, locked
+from guests import Guests, HUNG_BOOTS, locked
 from initramfs import build_initramfs, build_test_module, our_modules, PROJECT
 from kernel import unpack_kernel
 from records import build_reader, Reader
 from vm import kernel_image, REGION_SIZE, VM
 
 CONSOLE_LINES = 60
-# An emulated kernel with two CPUs hangs early in about one boot of 200 on a busy machine. What is tested has not begun by
-# then; so many boots are tried again, and reported, in each worker.
-HUNG_BOOTS = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

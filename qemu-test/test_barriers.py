@@ -17,12 +17,14 @@ import pytest
 
 from gdbstub import Gdb, RDI, RDX, RIP, RSI
 from initramfs import our_modules
-from vm import BOOT_TIMEOUT, REGION_SIZE, REGION_START, VM
+from vm import REGION_SIZE, REGION_START, VM
 
 HEADER, SEAL, BLOCK = 12, 192, 128  # Lengths, from FORMAT.md.
 MARK = 8  # The seal's magic and CRC, at its end.
 
 OOPS = "sh -c 'echo oops > /proc/test_oops'"
+
+STOPS_TIMEOUT = 120.0  # A command that is stopped some hundred times.
 
 Range = tuple[int, int]  # Begin and end.
 
@@ -96,7 +98,7 @@ def watch(vm: VM, gdb_socket: Path, module: str, command: str, function: str) ->
     with ThreadPoolExecutor(1) as pool:
         try:
             gdb.add_breakpoint(begin)
-            running = pool.submit(vm.run, command, timeout=BOOT_TIMEOUT)
+            running = pool.submit(vm.run, command, timeout=STOPS_TIMEOUT)
             gdb.go_on()
             end = gdb.return_address()
             for address in (write, write_back, *fence, end):

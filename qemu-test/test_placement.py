@@ -37,9 +37,9 @@ def test_words_after_the_numbers_only(vm: VM) -> None:
     check_refused(vm, "rust_phram", f"phram=oops,{REGION_START:#x},ro", "not enough arguments")
 
 
-@pytest.mark.parametrize(("start", "length"), [(0, REGION_SIZE), (HALF - 4096, 8192), (0, 4096), (HALF - 4096, 4096)])
-def test_devices_that_overlap_are_refused(vm: VM, start: int, length: int) -> None:
-    first, second = f"a,{REGION_START:#x},{HALF:#x}", f"b,{REGION_START + start:#x},{length:#x}"
+@pytest.mark.parametrize(("offset", "length"), [(0, REGION_SIZE), (HALF - 4096, 8192), (0, 4096), (HALF - 4096, 4096)])
+def test_devices_that_overlap_are_refused(vm: VM, offset: int, length: int) -> None:
+    first, second = f"a,{REGION_START:#x},{HALF:#x}", f"b,{REGION_START + offset:#x},{length:#x}"
     check_refused(vm, "rust_phram", f"phram={first} phram={second}", "overlaps that of b")
     vm.insmod("rust_phram", phram=first)
     vm.fails(f"echo {second} > /sys/module/rust_phram/parameters/phram")

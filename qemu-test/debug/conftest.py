@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import HUNG_BOOTS
 from debug_vm import build_debug_initramfs, DebugVM
-from guests import Guests
+from guests import Guests, HUNG_BOOTS
 from vm import VM
 
 if not (Path(os.environ.get("KDIR", "")) / "bzImage").exists():
