@@ -310,7 +310,7 @@ impl Machine {
         let end = HEADER_LEN + geometry.data_capacity();
         let (header, raw) = (&zone[4..HEADER_LEN], &zone[end - SEAL_LEN..end]);
         let is_hidden = zone[..4] != SIG.to_ne_bytes();
-        if raw_seq(raw).is_some() {
+        if raw_seq(raw, &geometry).is_some() {
             // The payload is hurt.
             let record = record.filter(|record| record.zone[end - SEAL_LEN..end] == *raw)?;
             let is_damaged = record.zone[4..HEADER_LEN] == *header;
@@ -327,7 +327,12 @@ impl Machine {
     /// `None` if the highest number is there twice: the one was out of sight with other parameters.
     fn loop_start(&self, states: &[State]) -> Option<u64> {
         let end = HEADER_LEN + self.geometry().data_capacity();
-        let seq = |slot: &usize| raw_seq(&self.image[self.zone(*slot)][end - SEAL_LEN..end]);
+        let seq = |slot: &usize| {
+            raw_seq(
+                &self.image[self.zone(*slot)][end - SEAL_LEN..end],
+                &self.geometry(),
+            )
+        };
         let highest = (0..states.len()).filter_map(|slot| seq(&slot)).max();
         let last = |slot: &usize| highest.is_some() && seq(slot) == highest;
         let last: Vec<usize> = (0..states.len()).filter(last).collect();
@@ -743,11 +748,13 @@ impl Machine {
     }
 }
 
-/// The number in a seal, if its CRC is right.
-fn raw_seq(raw: &[u8]) -> Option<u64> {
+/// The number in a seal, if its CRC is right, and its record is no longer than these slots have room for.
+fn raw_seq(raw: &[u8], geometry: &Geometry) -> Option<u64> {
     let (covered, crc) = raw.split_at(SEAL_LEN - 4);
     let is_whole = crc == (!kernel_crc32c(!0, covered)).to_le_bytes()
-        && &raw[SEAL_MAGIC_OFFSET..][..4] == b"SEAL";
+        && &raw[SEAL_MAGIC_OFFSET..][..4] == b"SEAL"
+        && u32::from_le_bytes(raw[60..64].try_into().unwrap()) as usize
+            <= geometry.payload_capacity();
     is_whole.then(|| u64::from_le_bytes(raw[..8].try_into().unwrap()))
 }
 
