@@ -452,6 +452,7 @@ impl Machine {
         let mut known = self.known();
         let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
         assert!(census.newest_seq >= highest);
+        let was_hurt = known.iter().any(Known::is_hurt);
         let states: Option<Vec<State>> = (0..known.len()).map(|slot| self.state(slot)).collect();
         let loop_start = states
             .as_ref()
@@ -471,7 +472,7 @@ impl Machine {
         let mut written: Vec<Part> = Vec::new();
         for parts in dumps {
             let mut used = Vec::new();
-            Self::rank(&mut known, &firsts);
+            Self::rank(&mut known, &firsts, was_hurt);
             if let Some(order) = &mut order {
                 order.begin();
             }
@@ -500,7 +501,9 @@ impl Machine {
                         break;
                     }
                 };
-                Self::justify(&known, slot, &used);
+                if order.is_none() {
+                    Self::justify(&known, slot, &used);
+                }
                 let prefix = format!("===={realtime}.000000-D\nPanic#1 Part{part}\n");
                 let payload = [prefix.as_bytes(), &text].concat();
                 written.push(Part {
@@ -581,7 +584,7 @@ impl Machine {
     }
 
     /// Before a dump, only one record is the newest.
-    fn rank(known: &mut [Known], firsts: &[u64]) {
+    fn rank(known: &mut [Known], firsts: &[u64], was_hurt: bool) {
         let age = |known: &Known| known.seal.map(|seal| (seal.dump, u32::MAX - seal.part));
         let newest = known.iter().filter_map(age).max();
         for known in known {
@@ -589,6 +592,10 @@ impl Machine {
                 if newest.is_some_and(|(dump, _)| dump != age.0) {
                     known.least = (RECORD, age.0, age.1);
                     known.most = known.least;
+                    if was_hurt {
+                        // What is hurt may name it.
+                        known.most.0 = FIRST;
+                    }
                     known.mark(firsts);
                 }
             }
