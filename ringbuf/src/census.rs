@@ -37,11 +37,16 @@ use super::{
     worth::Worth, //
 };
 
-/// Sequence numbers from here on are not believed to be ours.
+/// Sequence numbers from here on are not believed to be ours, but see [`SEQ_FORGED`].
 ///
 /// Nobody writes so many records. If a forged one were believed, the numbers of new records would
 /// soon pass [`SEQ_LIMIT`], and the records would be invalid.
 const SEQ_TRUSTED: u64 = SEQ_LIMIT >> 1;
+
+/// While there is a number from here to [`SEQ_TRUSTED`], which somebody forged, ours may continue it:
+/// then those below [`SEQ_CONTINUED`] are believed, too.
+const SEQ_FORGED: u64 = SEQ_TRUSTED >> 1;
+const SEQ_CONTINUED: u64 = SEQ_TRUSTED + SEQ_FORGED;
 
 /// How many zones are looked at for each record size when guessing another geometry.
 const GUESS_ZONES: usize = 64;
@@ -113,6 +118,10 @@ pub(super) struct Found {
     /// The slots with the highest number in a seal, and with the latest time of a record without one.
     newest_seal: Option<(u64, usize)>,
     newest_foreign: Option<(u64, usize)>,
+    /// The slot with the highest number that is not believed.
+    newest_doubted: Option<(u64, usize)>,
+    /// The number from which on none is believed.
+    limit: u64,
     /// How many zones are filled with 0x00.
     zero: usize,
 }
@@ -127,10 +136,9 @@ impl Found {
         table: &mut Table<T>,
         with_loops: bool,
     ) {
-        self.census.slots = table.len();
-        for index in 0..table.len() {
-            let worth = self.look(mem, geometry, index);
-            table.note(index, worth);
+        self.look_at_all(mem, geometry, table, SEQ_TRUSTED);
+        if self.newest_seal.is_some_and(|(seq, _)| seq >= SEQ_FORGED) {
+            self.look_at_all(mem, geometry, table, SEQ_CONTINUED);
         }
         if !with_loops {
             self.previous = None;
@@ -140,6 +148,7 @@ impl Found {
         table.arrange(&Known {
             last: self
                 .newest_seal
+                .or(self.newest_doubted)
                 .or(self.newest_foreign)
                 .map(|(_, slot)| slot),
             newest_time: self.newest.map(|(_, time)| time),
@@ -154,6 +163,24 @@ impl Found {
         self.census.diagnosis = diagnose(mem, geometry, &self.census, self.zero);
     }
 
+    /// Reads all slots, and believes the numbers below `limit`.
+    #[inline(never)]
+    fn look_at_all<M: Memory, T: Deref<Target = [Slot]>>(
+        &mut self,
+        mem: &M,
+        geometry: &Geometry,
+        table: &Table<T>,
+        limit: u64,
+    ) {
+        *self = Self::default();
+        self.limit = limit;
+        self.census.slots = table.len();
+        for index in 0..table.len() {
+            let worth = self.look(mem, geometry, index);
+            table.note(index, worth);
+        }
+    }
+
     /// Reads one slot.
     #[inline(never)]
     fn look<M: Memory>(&mut self, mem: &M, geometry: &Geometry, index: usize) -> Worth {
@@ -162,7 +189,7 @@ impl Found {
         };
         self.count(&content);
         match &content.kind {
-            Kind::Sealed(seal) | Kind::Damaged(seal) if seal.seq < SEQ_TRUSTED => {
+            Kind::Sealed(seal) | Kind::Damaged(seal) if seal.seq < self.limit => {
                 self.number(seal.seq, index, Some(seal));
                 if let (Kind::Damaged(_), false) =
                     (&content.kind, agrees(mem, geometry, index, seal))
@@ -176,12 +203,12 @@ impl Found {
                 }
                 worth
             }
-            Kind::Cleared(Some(seal)) if seal.seq < SEQ_TRUSTED => {
+            Kind::Cleared(Some(seal)) if seal.seq < self.limit => {
                 self.number(seal.seq, index, None);
                 Worth::NOTHING
             }
             Kind::Foreign(foreign) => {
-                if let Some(seq) = foreign.covered_seq.filter(|seq| *seq < SEQ_TRUSTED) {
+                if let Some(seq) = foreign.covered_seq.filter(|seq| *seq < self.limit) {
                     self.number(seq, index, None);
                 }
                 let time = time(&foreign.stamp);
@@ -196,7 +223,12 @@ impl Found {
             Kind::Newer { text, .. } => {
                 Worth::undated(text.as_ref().map(|foreign| time(&foreign.stamp)))
             }
-            Kind::Sealed(_) | Kind::Damaged(_) | Kind::Torn => Worth::undated(None),
+            Kind::Sealed(seal) | Kind::Damaged(seal) => {
+                let doubted = (seal.seq, index);
+                self.newest_doubted = self.newest_doubted.max(Some(doubted));
+                Worth::undated(None)
+            }
+            Kind::Torn => Worth::undated(None),
             Kind::Salvaged { .. } => Worth::SALVAGED,
             Kind::Cleared(_) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage => {
                 Worth::NOTHING

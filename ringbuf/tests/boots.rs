@@ -310,7 +310,7 @@ impl Machine {
         let end = HEADER_LEN + geometry.data_capacity();
         let (header, raw) = (&zone[4..HEADER_LEN], &zone[end - SEAL_LEN..end]);
         let is_hidden = zone[..4] != SIG.to_ne_bytes();
-        if raw_seq(raw).is_some() {
+        if raw_seq(raw, &geometry).is_some() {
             // The payload is hurt.
             let record = record.filter(|record| record.zone[end - SEAL_LEN..end] == *raw)?;
             let is_damaged = record.zone[4..HEADER_LEN] == *header;
@@ -327,7 +327,12 @@ impl Machine {
     /// `None` if the highest number is there twice: the one was out of sight with other parameters.
     fn loop_start(&self, states: &[State]) -> Option<u64> {
         let end = HEADER_LEN + self.geometry().data_capacity();
-        let seq = |slot: &usize| raw_seq(&self.image[self.zone(*slot)][end - SEAL_LEN..end]);
+        let seq = |slot: &usize| {
+            raw_seq(
+                &self.image[self.zone(*slot)][end - SEAL_LEN..end],
+                &self.geometry(),
+            )
+        };
         let highest = (0..states.len()).filter_map(|slot| seq(&slot)).max();
         let last = |slot: &usize| highest.is_some() && seq(slot) == highest;
         let last: Vec<usize> = (0..states.len()).filter(last).collect();
@@ -447,6 +452,7 @@ impl Machine {
         let mut known = self.known();
         let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
         assert!(census.newest_seq >= highest);
+        let was_hurt = known.iter().any(Known::is_hurt);
         let states: Option<Vec<State>> = (0..known.len()).map(|slot| self.state(slot)).collect();
         let loop_start = states
             .as_ref()
@@ -466,7 +472,7 @@ impl Machine {
         let mut written: Vec<Part> = Vec::new();
         for parts in dumps {
             let mut used = Vec::new();
-            Self::rank(&mut known, &firsts);
+            Self::rank(&mut known, &firsts, was_hurt);
             if let Some(order) = &mut order {
                 order.begin();
             }
@@ -495,7 +501,9 @@ impl Machine {
                         break;
                     }
                 };
-                Self::justify(&known, slot, &used);
+                if order.is_none() {
+                    Self::justify(&known, slot, &used);
+                }
                 let prefix = format!("===={realtime}.000000-D\nPanic#1 Part{part}\n");
                 let payload = [prefix.as_bytes(), &text].concat();
                 written.push(Part {
@@ -576,7 +584,7 @@ impl Machine {
     }
 
     /// Before a dump, only one record is the newest.
-    fn rank(known: &mut [Known], firsts: &[u64]) {
+    fn rank(known: &mut [Known], firsts: &[u64], was_hurt: bool) {
         let age = |known: &Known| known.seal.map(|seal| (seal.dump, u32::MAX - seal.part));
         let newest = known.iter().filter_map(age).max();
         for known in known {
@@ -584,6 +592,10 @@ impl Machine {
                 if newest.is_some_and(|(dump, _)| dump != age.0) {
                     known.least = (RECORD, age.0, age.1);
                     known.most = known.least;
+                    if was_hurt {
+                        // What is hurt may name it.
+                        known.most.0 = FIRST;
+                    }
                     known.mark(firsts);
                 }
             }
@@ -743,11 +755,13 @@ impl Machine {
     }
 }
 
-/// The number in a seal, if its CRC is right.
-fn raw_seq(raw: &[u8]) -> Option<u64> {
+/// The number in a seal, if its CRC is right, and its record is no longer than these slots have room for.
+fn raw_seq(raw: &[u8], geometry: &Geometry) -> Option<u64> {
     let (covered, crc) = raw.split_at(SEAL_LEN - 4);
     let is_whole = crc == (!kernel_crc32c(!0, covered)).to_le_bytes()
-        && &raw[SEAL_MAGIC_OFFSET..][..4] == b"SEAL";
+        && &raw[SEAL_MAGIC_OFFSET..][..4] == b"SEAL"
+        && u32::from_le_bytes(raw[60..64].try_into().unwrap()) as usize
+            <= geometry.payload_capacity();
     is_whole.then(|| u64::from_le_bytes(raw[..8].try_into().unwrap()))
 }
 

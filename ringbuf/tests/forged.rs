@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Seals that somebody forged: what is stored next to them is found again and not taken.
+
+mod common;
+
+use common::{
+    append,
+    cache::Random,
+    geometry,
+    kernel_crc32c,
+    look,
+    mainline,
+    open,
+    strip_prefix,
+    Ram,
+    INFO, //
+};
+use ringbuf::{
+    DumpInfo,
+    Geometry,
+    Seal, //
+};
+
+/// Writes a whole record with any numbers.
+fn forge(ram: &Ram, geometry: &Geometry, slot: usize, numbers: (u64, u64, u64, u32)) {
+    let (seq, dump, loop_start, part) = numbers;
+    let payload = b"====99999.000000-D\nPanic#1 Part1\nforged";
+    let seal = Seal {
+        seq,
+        dump,
+        realtime_ns: u64::MAX,
+        boottime_ns: 0,
+        boot_id: [9; 16],
+        part,
+        parts: 0,
+        size: payload.len() as u32,
+        payload_crc: !kernel_crc32c(!0, payload),
+        reason: 1,
+        description: [0; 60],
+        loop_start,
+        release: [0; 40],
+    };
+    let mut bytes = ram.bytes.borrow_mut();
+    let at = geometry.data_offset(slot).unwrap();
+    bytes[at..at + payload.len()].copy_from_slice(payload);
+    let at = geometry.seal_offset(slot).unwrap();
+    bytes[at..at + 192].copy_from_slice(&seal.encode::<&Ram>());
+}
+
+/// Boots with a dump each: each is found by the next boot, which does not take it.
+fn boots(ram: &Ram, geometry: &Geometry, name: &str) {
+    let mut last = None;
+    for boot in 0..20u8 {
+        let (store, _) = open(ram, geometry);
+        let info = DumpInfo {
+            boot_id: [boot; 16],
+            boottime_ns: [1, u64::MAX][usize::from(boot % 2)],
+            ..INFO
+        };
+        let slot = store.begin(&info).append(&[b'a' + boot], true);
+        let slot = slot.unwrap_or_else(|err| panic!("{name}: {err:?}"));
+        if geometry.slots() > 1 {
+            assert_ne!(Some(slot), last, "{name}: boot {boot} takes the last dump");
+        }
+        let (_, text) = look(&ram, geometry, slot);
+        assert_eq!(strip_prefix(&text), [b'a' + boot], "{name}");
+        last = Some(slot);
+    }
+}
+
+/// One number in some of the slots, be there others or not.
+#[test]
+fn high_numbers() {
+    for slots in 1..=4 {
+        let geometry = geometry(slots);
+        for exponent in [30, 45, 46, 47] {
+            for below in [1, 2, 3, 5, 9] {
+                for (count, is_full) in (1..=slots).flat_map(|n| [(n, false), (n, true)]) {
+                    let ram = Ram::new(vec![0; geometry.mem_size()]);
+                    for _ in 0..if is_full { slots } else { 0 } {
+                        append(&open(&ram, &geometry).0, b"x").unwrap();
+                    }
+                    let number = (1 << exponent) - below;
+                    for slot in 0..count {
+                        forge(&ram, &geometry, slot, (number, number, 0, 1));
+                    }
+                    let name =
+                        format!("{count} of {slots} slots, 2^{exponent} - {below}, {is_full}");
+                    boots(&ram, &geometry, &name);
+                }
+            }
+        }
+    }
+}
+
+/// Numbers, dumps, parts and loops that contradict each other, garbage, damage, and mainline's records.
+#[test]
+fn contradictions() {
+    let mut random = Random(5);
+    for round in 0..10_000 {
+        let slots = 1 + random.below(6);
+        let geometry = geometry(slots);
+        let ram = Ram::new(vec![0; geometry.mem_size()]);
+        for slot in 0..slots {
+            let zone = slot * 512;
+            match random.below(6) {
+                0 => (),
+                1 => {
+                    let filler = random.next() as u8;
+                    ram.bytes.borrow_mut()[zone..][..512].fill(filler);
+                }
+                2 => mainline::write(&mut ram.bytes.borrow_mut(), &geometry, slot, 5, b"text"),
+                _ => {
+                    let top = [20, 1 << 40, (1 << 46) - 1000][random.below(3)];
+                    let seq = 2 + random.below(top);
+                    let dump = [seq, 1 + random.below(seq)][random.below(2)];
+                    let start = [0, random.below(dump)][random.below(2)];
+                    let part = 1 + random.below(5) as u32;
+                    let numbers = (seq as u64, dump as u64, start as u64, part);
+                    forge(&ram, &geometry, slot, numbers);
+                    match random.below(5) {
+                        0 => ram.bytes.borrow_mut()[zone + 40] ^= 1,
+                        1 => ram.bytes.borrow_mut()[zone + 504 + random.below(8)] ^= 7,
+                        _ => (),
+                    }
+                }
+            }
+        }
+        boots(&ram, &geometry, &format!("round {round}, {slots} slots"));
+    }
+}
