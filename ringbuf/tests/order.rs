@@ -17,8 +17,8 @@ use std::{
 
 use common::{
     append,
+    forge,
     geometry,
-    kernel_crc32c,
     look,
     mainline,
     open,
@@ -37,7 +37,6 @@ use ringbuf::{
     Kind,
     Memory,
     Options,
-    Seal,
     Slot,
     Store, //
 };
@@ -212,29 +211,6 @@ fn damage_lowers_nothing() {
 #[test]
 fn hostile_claims_protect_nothing() {
     let geometry = geometry(6);
-    let forge = |ram: &Ram, slot: usize, seq: u64, loop_start: u64| {
-        let payload = b"====99999.000000-D\nPanic#1 Part1\nforged";
-        let seal = Seal {
-            seq,
-            dump: seq,
-            realtime_ns: u64::MAX,
-            boottime_ns: 0,
-            boot_id: [9; 16],
-            part: 1,
-            parts: 1,
-            size: payload.len() as u32,
-            payload_crc: !kernel_crc32c(!0, payload),
-            reason: 1,
-            description: [0; 60],
-            loop_start,
-            release: [0; 40],
-        };
-        let mut bytes = ram.bytes.borrow_mut();
-        let at = geometry.data_offset(slot).unwrap();
-        bytes[at..at + payload.len()].copy_from_slice(payload);
-        let at = geometry.seal_offset(slot).unwrap();
-        bytes[at..at + 192].copy_from_slice(&seal.encode::<&Ram>());
-    };
     let believed = (1 << 46) - 1;
     for (name, number) in [
         (
@@ -251,7 +227,7 @@ fn hostile_claims_protect_nothing() {
         let ram = Ram::new(vec![0; geometry.mem_size()]);
         for slot in 0..6 {
             let (seq, loop_start) = number(slot);
-            forge(&ram, slot as usize, seq, loop_start);
+            forge(&ram, &geometry, slot as usize, (seq, seq, loop_start, 1));
         }
         let image = ram.image();
         let slots = order_of_parts(&ram, &geometry, LOOP);

@@ -30,6 +30,7 @@ use ringbuf::{
     Memory,
     Options,
     Params,
+    Seal,
     Slot,
     Store, //
 };
@@ -509,4 +510,30 @@ pub mod mainline {
         prz.write(stamp.as_bytes());
         prz.write(&text[..text.len().min(room)]);
     }
+}
+
+/// Writes a whole record with any numbers: `seq`, `dump`, `loop_start` and `part`.
+pub fn forge(ram: &Ram, geometry: &Geometry, slot: usize, numbers: (u64, u64, u64, u32)) {
+    let (seq, dump, loop_start, part) = numbers;
+    let payload = b"====99999.000000-D\nPanic#1 Part1\nforged";
+    let seal = Seal {
+        seq,
+        dump,
+        realtime_ns: u64::MAX,
+        boottime_ns: 0,
+        boot_id: [9; 16],
+        part,
+        parts: 0,
+        size: payload.len() as u32,
+        payload_crc: !kernel_crc32c(!0, payload),
+        reason: 1,
+        description: [0; 60],
+        loop_start,
+        release: [0; 40],
+    };
+    let mut bytes = ram.bytes.borrow_mut();
+    let at = geometry.data_offset(slot).unwrap();
+    bytes[at..at + payload.len()].copy_from_slice(payload);
+    let at = geometry.seal_offset(slot).unwrap();
+    bytes[at..at + 192].copy_from_slice(&seal.encode::<&Ram>());
 }
