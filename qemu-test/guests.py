@@ -13,8 +13,7 @@ from vm import VM
 
 FIRST_BOOT_TIMEOUT = 600.0
 
-# An emulated kernel with two CPUs hangs early in about one boot of 200 on a busy machine. What is tested has not begun by
-# then; so many boots are tried again, and reported, in each worker.
+# So many boots that hang before anything under test has run are tried again, and reported, in each worker.
 HUNG_BOOTS = 2
 
 

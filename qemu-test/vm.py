@@ -94,6 +94,9 @@ class VM:
         kernel_args = ["console=ttyS0 panic=-1 printk.devkmsg=on"]
         # The self-tests of the crypto API are a fifth of the boot time under emulation and no concern of ours.
         kernel_args.append("cryptomgr.notests")
+        # On a busy host the clocksource watchdog of one emulated CPU waits for the other with its interrupts off, and may do
+        # so for ever (watchdog_check_skew on one, stop_one_cpu on the other): a boot with two CPUs hung now and then.
+        kernel_args.append("tsc=reliable")
         if memmap:
             kernel_args.append(f"memmap={memmap}")
         kernel_args.append(cmdline)
