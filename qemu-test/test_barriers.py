@@ -7,7 +7,6 @@ are watched at work: breakpoints are where they write, where the kernel writes c
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from gdbstub import Gdb, RDI, RDX, RIP, RSI
-from initramfs import our_modules
 from vm import REGION_SIZE, REGION_START, VM
 
 HEADER, SEAL, BLOCK = 12, 192, 128  # Lengths, from FORMAT.md.
@@ -69,29 +67,14 @@ def symbols(vm: VM, *names: str) -> list[int]:
     return [addresses[name] for name in names]
 
 
-def fences(vm: VM, module: str) -> list[int]:
-    """Where the store fences of a loaded module are."""
-    [path] = [path for path in our_modules() if path.name == f"{module}.ko"]
-    code = subprocess.run(["objdump", "--disassemble", path], check=True, capture_output=True, text=True).stdout
-    found = []
-    start = None
-    for line in code.splitlines():
-        if section := re.fullmatch(r"Disassembly of section (.+):", line):
-            # The sections for loading and unloading may be gone.
-            start = int(vm.ok(f"cat /sys/module/{module}/sections/.text"), 16) if section[1] == ".text" else None
-        elif start is not None and (fence := re.match(r" *([0-9a-f]+):\t.*\tsfence", line)):
-            found.append(start + int(fence[1], 16))
-    assert found, f"no fence in {module}"
-    return found
-
-
-def watch(vm: VM, gdb_socket: Path, module: str, command: str, function: str) -> list[Step]:
+def watch(vm: VM, gdb_socket: Path, command: str, function: str) -> list[Step]:
     """Runs a command that makes the kernel call a function, and returns what a module does in that call.
 
     The first write, which tells where the region is mapped, must be to the beginning of the region.
     """
-    write, write_back, begin = symbols(vm, "memcpy_toio", "arch_wb_cache_pmem", function)
-    fence = fences(vm, module)
+    # The last one is `wmb()` for Rust.
+    names = ("memcpy_toio", "arch_wb_cache_pmem", function, "rust_helper_wmb")
+    write, write_back, begin, fence = symbols(vm, *names)
     base = 0
     steps = [Step()]
     gdb = Gdb(gdb_socket)
@@ -101,7 +84,7 @@ def watch(vm: VM, gdb_socket: Path, module: str, command: str, function: str) ->
             running = pool.submit(vm.run, command, timeout=STOPS_TIMEOUT)
             gdb.go_on()
             end = gdb.return_address()
-            for address in (write, write_back, *fence, end):
+            for address in (write, write_back, fence, end):
                 gdb.add_breakpoint(address)
             while True:
                 gdb.step()
@@ -109,7 +92,7 @@ def watch(vm: VM, gdb_socket: Path, module: str, command: str, function: str) ->
                 stop = gdb.register(RIP)
                 if stop == end:
                     break
-                if stop in fence:
+                if stop == fence:
                     steps.append(Step())
                     continue
                 address = gdb.register(RDI)
@@ -190,7 +173,7 @@ def test_each_step_of_a_dump_ends_in_a_barrier(vm: VM, gdb_socket: Path, paramet
         line = vm.insmod("rust_ramoops", **parameters)
     else:
         line = vm.ramoops(**parameters)
-    steps = watch(vm, gdb_socket, "rust_ramoops", OOPS, "kmsg_dump_desc")
+    steps = watch(vm, gdb_socket, OOPS, "kmsg_dump_desc")
 
     place, stride = re.search(r"using 0x\w+@(0x\w+), \d+ slots of (\d+) bytes", line).groups()
     size = int.from_bytes(vm.read(int(place, 16) - REGION_START + 8, 4), "little")
@@ -203,6 +186,6 @@ def test_each_step_of_a_dump_ends_in_a_barrier(vm: VM, gdb_socket: Path, paramet
 @pytest.mark.parametrize("mem_type", [0, 1, 2])
 def test_a_write_to_the_device_ends_in_a_barrier(vm: VM, gdb_socket: Path, mem_type: int) -> None:
     vm.insmod("rust_phram", phram=f"oops,{REGION_START:#x},{REGION_SIZE:#x}", mem_type=mem_type)
-    steps = watch(vm, gdb_socket, "rust_phram", "dd if=/dev/zero of=/dev/mtd0 bs=4k count=1", "mtd_write")
+    steps = watch(vm, gdb_socket, "dd if=/dev/zero of=/dev/mtd0 bs=4k count=1", "mtd_write")
     assert [merged(step.written) for step in steps] == [[(0, 0x1000)]]
     check(steps, cached=mem_type == 2)
