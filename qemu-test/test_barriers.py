@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gdbstub import Gdb, RDI, RDX, RIP, RSI
-from vm import REGION_SIZE, REGION_START, VM
+from vm import REGION_START, VM
 
 HEADER, SEAL, BLOCK = 12, 192, 128  # Lengths, from FORMAT.md.
 MARK = 8  # The seal's magic and CRC, at its end.
