@@ -81,6 +81,7 @@ class Ledger:
 
     sealed: dict[int, Sealed] = field(default_factory=dict)
     newest: int = 0
+    seen: set[int] = field(default_factory=set)  # The numbers of all records that were ever seen sealed.
     boots: dict[str, Boot] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # Slots that were seen to hold anything.
 
@@ -157,8 +158,9 @@ class Ledger:
 
     def _check_old_ones(self, now: dict[int, Sealed], firsts: set[int], dumps: int) -> None:
         oldest = sorted(record.age for record in now.values() if record.dump not in firsts)
-        # Of two dumps at the same time, the first may have chosen the oldest record, and not have harmed it yet.
-        del oldest[: dumps - 1]
+        # Of two dumps at the same time, the first may have chosen the oldest record, and not have harmed it yet. And
+        # its own may be complete after that of the second: then it is also the later one to go.
+        del oldest[: 2 * (dumps - 1)]
         for seq, before in self.sealed.items():
             if seq in now:
                 assert now[seq].said == before.said, f"record {seq} has changed: {before.said} {now[seq].said}"
@@ -177,7 +179,9 @@ class Ledger:
                 continue
             dump, part = slot["dump"], slot["part"]
             assert part == 1 or (dump, part - 1) in texts, f"part {part} of {dump} is there, and part {part - 1} is not"
-            assert seq > self.newest, f"record {seq} was gone, and is back (newest: {self.newest})"
+            assert seq not in self.seen, f"record {seq} was gone, and is back (newest: {self.newest})"
+            assert seq > self.newest_at_load, f"record {seq} has a number from before (then: {self.newest_at_load})"
+            self.seen.add(seq)
             boot = self.boots.setdefault(slot["boot_id"], Boot())
             new_boots = list(self.boots)[self.boots_at_load :]
             assert new_boots == [slot["boot_id"]], f"record {seq} is of boot {slot['boot_id']}, not of {new_boots}"

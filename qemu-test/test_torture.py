@@ -31,6 +31,8 @@ SMALL_REGION = REGION | {"mem_size": 0x8000, "record_size": 0x1000}
 FEW_RESETS = 3
 RANDOM_LOOKS = 20  # Before each reset.
 STEPPED_LOOKS = 12
+# At the same time: each CPU dumps its oops after it has given up die_lock (oops_end()). And a panic.
+OOPSES = 2
 PROGRESS = 10  # Resets between two lines that tell the totals.
 
 # What the resets are shared out to.
@@ -121,7 +123,7 @@ def reset_once(torture: Torture, rng: random.Random, number: int) -> None:
         time.sleep(rng.uniform(0, 0.5 if how == "panic" else 0.05))
         vm.press_reset()
 
-    torture.check(looks)  # The guest boots meanwhile.
+    torture.check(looks, dumps=OOPSES)  # The guest boots meanwhile.
     try:
         vm.wait_for_boot()
     except GuestError as error:
@@ -130,7 +132,7 @@ def reset_once(torture: Torture, rng: random.Random, number: int) -> None:
     after = torture.look(f"after a reset ({how}), {looks[-1].where}")
     if how in ("stopped", "stepped"):
         assert after.image == looks[-1].image, f"the region was changed by a reset ({how}), or after it"
-    torture.check([after], dumps=2 if how == "panic" else 1, written=written)
+    torture.check([after], dumps=OOPSES + (how == "panic"), written=written)
 
 
 @pytest.mark.parametrize(

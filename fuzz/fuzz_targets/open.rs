@@ -88,8 +88,11 @@ fuzz_target!(|data: &[u8]| {
         fill(&ram, &geometry, &mut input);
     }
     if mode & 16 != 0 {
+        // Around the places where the order of numbers changes.
+        let bases = [0, (1 << 62) - 512, (1 << 63) - 512, 3 << 62, u64::MAX - 512];
+        let base = bases[usize::from(input.u8()) % bases.len()];
         for _ in 0..1 + input.u8() % 4 {
-            forge(&ram, &geometry, &mut input);
+            forge(&ram, &geometry, &mut input, base);
         }
     }
     // Either from the start on, or pieces at any place.

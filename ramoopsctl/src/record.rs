@@ -13,6 +13,7 @@ use ringbuf::{
     },
     read_text,
     salvage_extent,
+    seq::Order,
     Content,
     Extent,
     Geometry,
@@ -321,6 +322,8 @@ impl Region<'_> {
             }
         }
 
+        let mut order = Order::default();
+        sealed.iter().for_each(|(seal, ..)| order.note(seal.seq));
         // The parts of each dump side by side, those of deleted ones apart.
         let dump = |(seal, state, _): &(Seal, State, Part)| {
             (seal.boot_id, seal.dump, *state == State::Deleted)
@@ -333,7 +336,12 @@ impl Region<'_> {
         for record in &mut ours {
             self.read_title(geometry, record);
         }
-        ours.sort_by_key(|record| (record.dump, record.parts.first().map(|part| part.slot)));
+        ours.sort_by_key(|record| {
+            (
+                record.dump.map(|dump| order.rank(dump)),
+                record.parts.first().map(|part| part.slot),
+            )
+        });
         undated.sort_by_key(|record| record.parts.first().map(|part| part.slot));
         undated.extend(join_foreign(foreign));
         undated.extend(ours);

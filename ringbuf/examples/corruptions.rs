@@ -21,14 +21,7 @@ use common::{
     Image, //
 };
 use ringbuf::{
-    layout::{
-        HEADER_LEN,
-        SEAL_LEN,
-        SEAL_MAGIC_OFFSET,
-        SEAL_START,
-        SEAL_TAIL_LEN,
-        SEQ_LIMIT, //
-    },
+    layout::{HEADER_LEN, SEAL_LEN, SEAL_MAGIC_OFFSET, SEAL_START, SEAL_TAIL_LEN},
     Geometry,
     Memory,
     Seal, //
@@ -153,7 +146,7 @@ fn bombs(geometry: &Geometry, seal: &Seal) -> BTreeSet<u64> {
     values.extend([0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0xffff_fff4]);
     values.extend([size - 1, size + 1, capacity + 1, data + 1]);
     values.extend([seal.seq - 1, seal.seq, seal.seq + 1]);
-    values.extend([SEQ_LIMIT / 2 - 1, SEQ_LIMIT / 2, SEQ_LIMIT - 1, SEQ_LIMIT]);
+    values.extend([(1 << 63) - 1, 1 << 63, u64::MAX - 1]);
     values
 }
 

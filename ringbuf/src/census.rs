@@ -13,7 +13,6 @@ use super::{
         Header,
         Seal,
         HEADER_LEN,
-        SEQ_LIMIT,
         ZONE_MIN, //
     },
     loops::{
@@ -30,23 +29,13 @@ use super::{
         Foreign,
         Kind, //
     },
+    seq::Order,
     table::{
         Slot,
         Table, //
     },
     worth::Worth, //
 };
-
-/// Sequence numbers from here on are not believed to be ours, but see [`SEQ_FORGED`].
-///
-/// Nobody writes so many records. If a forged one were believed, the numbers of new records would
-/// soon pass [`SEQ_LIMIT`], and the records would be invalid.
-const SEQ_TRUSTED: u64 = SEQ_LIMIT >> 1;
-
-/// While there is a number from here to [`SEQ_TRUSTED`], which somebody forged, ours may continue it:
-/// then those below [`SEQ_CONTINUED`] are believed, too.
-const SEQ_FORGED: u64 = SEQ_TRUSTED >> 1;
-const SEQ_CONTINUED: u64 = SEQ_TRUSTED + SEQ_FORGED;
 
 /// How many zones are looked at for each record size when guessing another geometry.
 const GUESS_ZONES: usize = 64;
@@ -115,13 +104,13 @@ pub(super) struct Found {
     firsts: Firsts,
     /// The slot of the newest record of ours, as [`Worth`] has it, and its time.
     newest: Option<(Worth, u64)>,
-    /// The slots with the highest number in a seal, and with the latest time of a record without one.
+    /// The slots with the latest number in a seal, as a rank, and with the latest time of a record
+    /// without one.
     newest_seal: Option<(u64, usize)>,
     newest_foreign: Option<(u64, usize)>,
-    /// The slot with the highest number that is not believed.
-    newest_doubted: Option<(u64, usize)>,
-    /// The number from which on none is believed.
-    limit: u64,
+    /// The order of the numbers, and what was seen of them so far.
+    order: Order,
+    seen: Order,
     /// How many zones are filled with 0x00.
     zero: usize,
 }
@@ -136,19 +125,20 @@ impl Found {
         table: &mut Table<T>,
         with_loops: bool,
     ) {
-        self.look_at_all(mem, geometry, table, SEQ_TRUSTED);
-        if self.newest_seal.is_some_and(|(seq, _)| seq >= SEQ_FORGED) {
-            self.look_at_all(mem, geometry, table, SEQ_CONTINUED);
+        self.look_at_all(mem, geometry, table, Order::default());
+        if self.seen.wraps() {
+            self.look_at_all(mem, geometry, table, self.seen);
         }
         if !with_loops {
             self.previous = None;
             self.firsts = Firsts::default();
         }
-        let candidate = self.previous.map_or(0, |previous| previous.loop_start);
+        let candidate = self
+            .previous
+            .map_or(0, |previous| self.order.rank(previous.loop_start));
         table.arrange(&Known {
             last: self
                 .newest_seal
-                .or(self.newest_doubted)
                 .or(self.newest_foreign)
                 .map(|(_, slot)| slot),
             newest_time: self.newest.map(|(_, time)| time),
@@ -159,21 +149,23 @@ impl Found {
             },
         });
         self.census.next = table.next();
-        self.census.newest_seq = self.newest_seal.map(|(seq, _)| seq);
+        self.census.newest_seq = self.newest_seal.map(|(rank, _)| self.order.rank(rank));
         self.census.diagnosis = diagnose(mem, geometry, &self.census, self.zero);
     }
 
-    /// Reads all slots, and believes the numbers below `limit`.
+    /// Reads all slots, whose numbers have that order.
     #[inline(never)]
     fn look_at_all<M: Memory, T: Deref<Target = [Slot]>>(
         &mut self,
         mem: &M,
         geometry: &Geometry,
         table: &Table<T>,
-        limit: u64,
+        order: Order,
     ) {
-        *self = Self::default();
-        self.limit = limit;
+        *self = Self {
+            order,
+            ..Self::default()
+        };
         self.census.slots = table.len();
         for index in 0..table.len() {
             let worth = self.look(mem, geometry, index);
@@ -189,26 +181,28 @@ impl Found {
         };
         self.count(&content);
         match &content.kind {
-            Kind::Sealed(seal) | Kind::Damaged(seal) if seal.seq < self.limit => {
+            Kind::Sealed(seal) | Kind::Damaged(seal) => {
                 self.number(seal.seq, index, Some(seal));
                 if let (Kind::Damaged(_), false) =
                     (&content.kind, agrees(mem, geometry, index, seal))
                 {
                     return Worth::undated(None);
                 }
-                self.firsts.add(seal);
-                let worth = Worth::ours(seal.dump, seal.part);
+                if seal.loop_start != 0 {
+                    self.firsts.add(self.order.rank(seal.loop_start));
+                }
+                let worth = Worth::ours(self.order.rank(seal.dump), seal.part);
                 if self.newest.is_none_or(|(newest, _)| worth > newest) {
                     self.newest = Some((worth, micros(seal.realtime_ns)));
                 }
                 worth
             }
-            Kind::Cleared(Some(seal)) if seal.seq < self.limit => {
+            Kind::Cleared(Some(seal)) => {
                 self.number(seal.seq, index, None);
                 Worth::NOTHING
             }
             Kind::Foreign(foreign) => {
-                if let Some(seq) = foreign.covered_seq.filter(|seq| *seq < self.limit) {
+                if let Some(seq) = foreign.covered_seq {
                     self.number(seq, index, None);
                 }
                 let time = time(&foreign.stamp);
@@ -223,14 +217,9 @@ impl Found {
             Kind::Newer { text, .. } => {
                 Worth::undated(text.as_ref().map(|foreign| time(&foreign.stamp)))
             }
-            Kind::Sealed(seal) | Kind::Damaged(seal) => {
-                let doubted = (seal.seq, index);
-                self.newest_doubted = self.newest_doubted.max(Some(doubted));
-                Worth::undated(None)
-            }
             Kind::Torn => Worth::undated(None),
             Kind::Salvaged { .. } => Worth::SALVAGED,
-            Kind::Cleared(_) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage => {
+            Kind::Cleared(None) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage => {
                 Worth::NOTHING
             }
         }
@@ -238,8 +227,10 @@ impl Found {
 
     /// Notes a number. Any seal will do: numbers are not to be used again while one is there.
     fn number(&mut self, seq: u64, index: usize, seal: Option<&Seal>) {
-        if self.newest_seal.is_none_or(|(newest, _)| seq > newest) {
-            self.newest_seal = Some((seq, index));
+        self.seen.note(seq);
+        let rank = self.order.rank(seq);
+        if self.newest_seal.is_none_or(|(newest, _)| rank > newest) {
+            self.newest_seal = Some((rank, index));
             // A loop ends when its newest record was deleted: someone was there.
             self.previous = seal.map(Previous::new);
         }

@@ -4,7 +4,10 @@
 //!
 //! Nothing here touches the region. No other file knows an offset or a magic number.
 
-use super::memory::Memory;
+use super::{
+    memory::Memory,
+    seq, //
+};
 
 /// Length of the header of a zone: `u32 sig, u32 start, u32 size`.
 pub const HEADER_LEN: usize = 12;
@@ -39,9 +42,6 @@ pub const SEAL_MAGIC_OFFSET: usize = 184;
 /// Offset in a seal of version 1 of the copy of the header's `start`. It is always 0: our records
 /// are linear.
 pub const SEAL_START: usize = 56;
-
-/// Sequence numbers in a seal are below this one, so that a rank in the slot table fits 63 bits.
-pub const SEQ_LIMIT: u64 = 1 << 47;
 
 /// The highest number of a part.
 pub const PART_MAX: u32 = 0xffff;
@@ -147,7 +147,7 @@ impl Header {
 /// What a seal says about its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
-    /// Sequence number of this record. It grows with each record and across reboots.
+    /// Sequence number of this record. It grows with each record and across reboots; see [`super::seq`].
     pub seq: u64,
     /// Sequence number of part 1 of the dump that this record belongs to.
     pub dump: u64,
@@ -263,11 +263,11 @@ impl Seal {
         };
         let start = u32::from_le_bytes(get(raw, SEAL_START));
         // A forger can make the CRC right, so that nothing follows from it about the fields.
-        let valid = (1..SEQ_LIMIT).contains(&seal.seq)
-            && (1..=seal.seq).contains(&seal.dump)
+        let valid = seal.seq != 0
+            && seal.dump != 0
+            && !seq::is_before(seal.seq, seal.dump)
             && (1..=PART_MAX).contains(&seal.part)
             && (seal.parts == 0 || seal.parts == seal.part)
-            && seal.loop_start < seal.dump
             && start == 0
             && usize::try_from(seal.size).is_ok_and(|size| size <= payload_capacity);
         valid.then_some(seal)

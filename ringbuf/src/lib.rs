@@ -54,6 +54,7 @@ pub mod memory;
 mod order;
 pub mod prefix;
 pub mod read;
+pub mod seq;
 pub mod store;
 mod sync;
 mod table;

@@ -39,15 +39,14 @@ impl Previous {
     }
 }
 
-/// The dumps with which loops began. If there are many, the latest ones: that bounds the work,
+/// The ranks of the dumps with which loops began. If there are many, the latest ones: that bounds the work,
 /// whatever the seals claim.
 #[derive(Debug, Default)]
 pub(super) struct Firsts([u64; FIRSTS_MAX]);
 
 impl Firsts {
-    /// Adds the one that a seal names.
-    pub(super) fn add(&mut self, seal: &Seal) {
-        let mut start = seal.loop_start;
+    /// Adds one.
+    pub(super) fn add(&mut self, mut start: u64) {
         if self.0.contains(&start) {
             return;
         }

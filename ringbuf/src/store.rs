@@ -26,6 +26,7 @@ use super::{
         Encoding,
         Prefix, //
     },
+    seq,
     sync::{
         AtomicU64,
         Ordering, //
@@ -120,7 +121,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         let Found {
             census, previous, ..
         } = found;
-        let next_seq = census.newest_seq.map_or(1, |seq| seq.saturating_add(1));
+        let next_seq = census.newest_seq.map_or(1, seq::after);
         let store = Self {
             mem,
             geometry,
@@ -145,6 +146,14 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
     /// Returns the slot that the next record would take now.
     pub fn next_slot(&self) -> Option<usize> {
         self.table.next()
+    }
+
+    fn next_seq(&self) -> u64 {
+        match self.seq.fetch_add(1, Ordering::Relaxed) {
+            // The numbers wrap, and 0 is none.
+            0 => self.seq.fetch_add(1, Ordering::Relaxed),
+            seq => seq,
+        }
     }
 
     /// Starts a dump of one or more parts. Never fails, writes nothing yet.
@@ -229,7 +238,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             .claim(&self.turn, info.urgent)
             .ok_or(Dropped::NoSlot)?;
 
-        let seq = store.seq.fetch_add(1, Ordering::Relaxed);
+        let seq = store.next_seq();
         let dump = if part == 1 { seq } else { self.dump };
         let loop_start = match &store.previous {
             Some(previous) => previous.loop_start(info, store.options.loop_ns),

@@ -312,10 +312,6 @@ fn seal_round_trip_and_limits() {
 
     let bad = [
         Seal { seq: 0, ..good },
-        Seal {
-            seq: 1 << 47,
-            ..good
-        },
         Seal { dump: 0, ..good },
         Seal {
             dump: good.seq + 1,
@@ -332,10 +328,6 @@ fn seal_round_trip_and_limits() {
             ..good
         },
         Seal { parts: 1, ..good },
-        Seal {
-            loop_start: good.dump,
-            ..good
-        },
         Seal {
             size: 0x131,
             ..good

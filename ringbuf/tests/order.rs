@@ -211,16 +211,15 @@ fn damage_lowers_nothing() {
 #[test]
 fn hostile_claims_protect_nothing() {
     let geometry = geometry(6);
-    let believed = (1 << 46) - 1;
     for (name, number) in [
         (
             "all the same",
             &(|_| (77u64, 0u64)) as &dyn Fn(u64) -> (u64, u64),
         ),
-        ("none is believed", &|slot| ((1 << 46) + slot, 0)),
+        ("in the middle", &|slot| ((1 << 63) - 3 + slot, 0)),
         ("all begin loops", &|slot| (10 + slot, 9 + slot)),
         ("the highest", &|slot| {
-            (believed - slot, believed - slot - 1)
+            (u64::MAX - slot, u64::MAX - slot - 1)
         }),
         ("of part 1 only", &|slot| (77 + slot, 76)),
     ] {
