@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gdbstub import Gdb, RDI, RDX, RIP, RSI
-from vm import REGION_START, VM
+from vm import REGION_SIZE, REGION_START, VM
 
 HEADER, SEAL, BLOCK = 12, 192, 128  # Lengths, from FORMAT.md.
 MARK = 8  # The seal's magic and CRC, at its end.
@@ -181,3 +181,11 @@ def test_each_step_of_a_dump_ends_in_a_barrier(vm: VM, gdb_socket: Path, paramet
         merged(step) for step in expected(int(stride), size, parameters.get("ecc", 0))
     ]
     check(steps, cached=parameters.get("mem_type", 2) == 2)
+
+
+@pytest.mark.parametrize("mem_type", [0, 1, 2])
+def test_a_write_to_the_device_ends_in_a_barrier(vm: VM, gdb_socket: Path, mem_type: int) -> None:
+    vm.insmod("rust_phram", phram=f"oops,{REGION_START:#x},{REGION_SIZE:#x}", mem_type=mem_type)
+    steps = watch(vm, gdb_socket, "dd if=/dev/zero of=/dev/mtd0 bs=4k count=1", "mtd_write")
+    assert [merged(step.written) for step in steps] == [[(0, 0x1000)]]
+    check(steps, cached=mem_type == 2)
