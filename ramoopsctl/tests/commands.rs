@@ -2,15 +2,13 @@
 
 //! `export`, `map`, `verify`, `clear`, `retention`, and what all commands have in common.
 
-mod common;
-
 use std::{
     fs,
     io::Read,
     process::Stdio, //
 };
 
-use common::*;
+use crate::common::*;
 
 #[test]
 fn export_is_idempotent() {

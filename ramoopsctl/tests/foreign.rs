@@ -2,9 +2,7 @@
 
 //! What mainline's ramoops and mtdoops wrote.
 
-mod common;
-
-use common::{
+use crate::common::{
     store::mainline,
     *, //
 };

@@ -2,11 +2,9 @@
 
 //! Whatever the region holds, reading it ends, and changes nothing that is right.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     store::mainline,
     *, //
 };

@@ -2,11 +2,9 @@
 
 //! `docs/json.md` names exactly the fields that there are, and their types.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::*;
+use crate::common::*;
 use serde_json::Value;
 
 /// The tables of fields in the documentation, by the heading above them.

@@ -2,9 +2,7 @@
 
 //! Records of ours: what `list` and `show` say about them.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use serde_json::json;
 
 #[test]

@@ -19,8 +19,6 @@
 //!
 //! The seed is fixed. `RINGBUF_SEED` is another one, `RINGBUF_STEPS` how many steps there are.
 
-mod common;
-
 use std::{
     cell::Cell,
     collections::HashMap,
@@ -28,7 +26,7 @@ use std::{
     ops::Range, //
 };
 
-use common::{
+use crate::common::{
     cache::{
         lines,
         Cache,

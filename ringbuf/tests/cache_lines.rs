@@ -3,11 +3,9 @@
 //! Power cuts with a cache in front of the RAM: which barriers there are, and how far they reach, is
 //! what decides here. Zones share lines.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{
+use crate::common::{
     cache::{
         cut_lines,
         LINE, //
@@ -38,7 +36,11 @@ fn cut(name: &str, case: &Case<'_>, image: &[u8], log: &[Op]) {
         case.check(image, settled, op)
     });
     let (_, cache) = cut.unwrap_or_else(|err| panic!("{name}: {err}"));
-    assert_eq!(cache.dirty(), [], "{name}: not all has reached the RAM");
+    assert_eq!(
+        cache.dirty(),
+        Vec::<usize>::new(),
+        "{name}: not all has reached the RAM"
+    );
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 //! Deleting records.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ringbuf::{
     classify,
     clear,

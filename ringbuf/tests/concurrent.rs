@@ -2,8 +2,6 @@
 
 //! Several CPUs dump at once: each record is whole or reported as dropped, never mixed.
 
-mod common;
-
 use std::{
     cell::Cell,
     collections::HashMap,
@@ -20,7 +18,7 @@ use std::{
     thread, //
 };
 
-use common::{
+use crate::common::{
     geometry,
     kernel_crc32c,
     look,
@@ -332,7 +330,7 @@ fn interrupted_anywhere() {
                 let table = Table(table(&geometry));
                 // A loop of crashes, which these two dumps continue.
                 for i in 0..filled {
-                    let (store, _) = common::open(ram, &geometry);
+                    let (store, _) = crate::common::open(ram, &geometry);
                     let info = DumpInfo {
                         boot_id: [i as u8; 16],
                         ..INFO

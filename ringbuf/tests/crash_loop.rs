@@ -3,11 +3,9 @@
 //! In a loop of crashes the first one is the interesting one: it is kept as long as there is
 //! anything else to overwrite.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{
+use crate::common::{
     geometry,
     geometry_with_ecc,
     look,

@@ -2,9 +2,7 @@
 
 //! Parity: the code and the geometry against mainline's, and what is corrected, told and refused.
 
-mod common;
-
-use common::{
+use crate::common::{
     append,
     geometry_with_ecc,
     look,
@@ -260,7 +258,7 @@ impl Sample {
     fn look(&self, image: Vec<u8>) -> (Content, Vec<u8>) {
         let ram = Ram::new(image);
         let content = classify(&&ram, &self.geometry, self.slot).unwrap();
-        let payload = common::payload(&&ram, &self.geometry, self.slot, &content.kind);
+        let payload = crate::common::payload(&&ram, &self.geometry, self.slot, &content.kind);
         (content, payload)
     }
 

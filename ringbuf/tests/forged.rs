@@ -2,9 +2,7 @@
 
 //! Seals that somebody forged: what is stored next to them is found again and not taken.
 
-mod common;
-
-use common::{
+use crate::common::{
     append,
     cache::Random,
     forge,

@@ -2,9 +2,7 @@
 
 //! Whatever is in the region, nothing panics, nothing reads outside of its zone, and a dump works.
 
-mod common;
-
-use common::{
+use crate::common::{
     geometry,
     geometry_with_ecc,
     kernel_crc32c,
@@ -184,7 +182,7 @@ proptest! {
         let ram = Ram::new(vec![0; geometry.mem_size()]);
         let (store, _) = open_with(&ram, &geometry, Options::default());
         for _ in 0..3 {
-            common::append(&store, b"text that will be spoilt").unwrap();
+            crate::common::append(&store, b"text that will be spoilt").unwrap();
         }
         let mut image = ram.image();
         for (at, value) in changes {
@@ -199,7 +197,7 @@ proptest! {
         let ram = Ram::new(vec![0; geometry.mem_size()]);
         let (store, _) = open_with(&ram, &geometry, Options::default());
         for _ in 0..3 {
-            common::append(&store, b"text that will be spoilt").unwrap();
+            crate::common::append(&store, b"text that will be spoilt").unwrap();
         }
         let mut image = ram.image();
         for (at, value) in changes {
@@ -267,8 +265,8 @@ fn every_single_byte() {
     let geometry = Geometry::new(params(1028, 512)).unwrap();
     let ram = Ram::new(vec![0; geometry.mem_size()]);
     let (store, _) = open_with(&ram, &geometry, Options::default());
-    common::append(&store, b"text").unwrap();
-    common::append(&store, b"other text").unwrap();
+    crate::common::append(&store, b"text").unwrap();
+    crate::common::append(&store, b"other text").unwrap();
     let image = ram.image();
     for at in 0..image.len() {
         for value in 0..=255 {

@@ -2,9 +2,7 @@
 
 //! The layout on media against mainline's arithmetic and against golden bytes.
 
-mod common;
-
-use common::{
+use crate::common::{
     kernel_crc32c,
     params,
     Ram,

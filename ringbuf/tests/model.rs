@@ -3,9 +3,7 @@
 //! Random operations against a simple model of what must be in each slot. As in the module, the first
 //! dump of a loop of crashes is kept.
 
-mod common;
-
-use common::{
+use crate::common::{
     geometry,
     geometry_with_ecc,
     look,

@@ -2,8 +2,6 @@
 
 //! What is overwritten first, and that choosing it takes the same time whatever the table is like.
 
-mod common;
-
 use std::{
     cell::Cell,
     collections::BTreeSet,
@@ -15,7 +13,7 @@ use std::{
     }, //
 };
 
-use common::{
+use crate::common::{
     append,
     forge,
     geometry,

@@ -8,9 +8,7 @@
 //! between two barriers for that: there it is every subset, and each of them torn at each byte among
 //! all that come before or after it, and among some of the others.
 
-mod common;
-
-use common::{
+use crate::common::{
     cache::Random,
     cut::{
         dump,

@@ -2,9 +2,7 @@
 
 //! Text without a header and a seal: found, told apart from records, and never passed off as one.
 
-mod common;
-
-use common::{
+use crate::common::{
     append,
     geometry,
     geometry_with_ecc,

@@ -2,9 +2,7 @@
 
 //! Sequence numbers, and the end of them.
 
-mod common;
-
-use common::{forge, geometry, look, open, Ram, INFO};
+use crate::common::{forge, geometry, look, open, Ram, INFO};
 use ringbuf::{
     seq::{after, Order},
     DumpInfo, Geometry, Kind, Seal,

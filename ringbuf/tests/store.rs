@@ -2,14 +2,12 @@
 
 //! Choice of slots, what is found after a reboot, and the diagnosis.
 
-mod common;
-
 use std::panic::{
     catch_unwind,
     AssertUnwindSafe, //
 };
 
-use common::{
+use crate::common::{
     append,
     geometry,
     kernel_crc32c,
@@ -822,7 +820,7 @@ fn stopped_cpus() {
         assert_eq!(sealed_text(&ram, &geometry, 1), b"g");
 
         // The only slot.
-        let geometry = common::geometry(1);
+        let geometry = crate::common::geometry(1);
         let ram = Ram::new(vec![0; 512]);
         let memory = Stop {
             ram: &ram,

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tests of the reader, in one program: that takes a fraction of the time to compile.
+
+mod common;
+
+mod commands;
+mod foreign;
+mod hostile;
+mod json;
+mod records;

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tests of the store, in one program: that takes a fraction of the time to compile.
+
+mod common;
+
+mod boots;
+mod cache_lines;
+mod clear;
+mod concurrent;
+mod crash_loop;
+mod ecc;
+mod fit;
+mod forged;
+mod hostile;
+mod layout;
+mod model;
+mod order;
+mod power_cut;
+mod salvage;
+mod seq;
+mod store;
