@@ -82,6 +82,7 @@ pub const ZONE_MAX: usize = i32::MAX as usize;
 /// Copies as much of `src` as fits into `dst` at `offset`.
 ///
 /// The lengths being the same, the compiler knows that `copy_from_slice` does not panic.
+#[inline]
 pub(super) fn put(dst: &mut [u8], offset: usize, src: &[u8]) {
     if let Some(dst) = dst.get_mut(offset..) {
         let len = dst.len().min(src.len());

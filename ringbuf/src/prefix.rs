@@ -89,6 +89,7 @@ impl Prefix {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
+    #[inline]
     fn push_title(&mut self, info: &DumpInfo<'_>, part: u32) {
         let name = info.reason_name;
         self.push(name.get(..REASON_NAME_MAX).unwrap_or(name));
@@ -100,27 +101,29 @@ impl Prefix {
     }
 
     /// Appends `bytes`. They fit, see [`PREFIX_MAX`]; if not, they would be cut.
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         put(&mut self.bytes, self.len, bytes);
         self.len = self.len.saturating_add(bytes.len()).min(PREFIX_MAX);
     }
 
-    /// Appends a number with at least `width` digits.
+    /// Appends a number with at least `width` digits. They fit as well.
+    #[inline]
     fn push_decimal(&mut self, mut value: u64, width: usize) {
-        // The largest `u64` has 20 digits.
-        let mut digits = [b'0'; 20];
-        let mut used = 0usize;
-        for digit in digits.iter_mut().rev() {
-            if value == 0 && used >= width {
-                break;
-            }
+        let digits = value.checked_ilog10().map_or(1, |log| log.wrapping_add(1));
+        let end = self.len.saturating_add(width.max(digits as usize));
+        for digit in self
+            .bytes
+            .get_mut(self.len..end)
+            .unwrap_or_default()
+            .iter_mut()
+            .rev()
+        {
             let [low, ..] = (value % 10).to_le_bytes();
             *digit = low.wrapping_add(b'0');
             value /= 10;
-            used = used.wrapping_add(1);
         }
-        let first = digits.len().saturating_sub(used);
-        self.push(digits.get(first..).unwrap_or(&[]));
+        self.len = end.min(PREFIX_MAX);
     }
 }
 
