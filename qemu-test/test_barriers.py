@@ -24,6 +24,8 @@ OOPS = "sh -c 'echo oops > /proc/test_oops'"
 
 STOPS_TIMEOUT = 120.0  # A command that is stopped some hundred times.
 
+STEPS_TO_LEAVE = 10
+
 Range = tuple[int, int]  # Begin and end.
 
 
@@ -67,6 +69,16 @@ def symbols(vm: VM, *names: str) -> list[int]:
     return [addresses[name] for name in names]
 
 
+def leave(gdb: Gdb) -> None:
+    """Goes on from a breakpoint. A step may end where it began: then nothing was executed, and it would count twice."""
+    at = gdb.register(RIP)
+    for _ in range(STEPS_TO_LEAVE):
+        gdb.step()
+        if gdb.register(RIP) != at:
+            return
+    raise AssertionError(f"{STEPS_TO_LEAVE} steps do not leave {at:#x}")
+
+
 def watch(vm: VM, gdb_socket: Path, command: str, function: str) -> list[Step]:
     """Runs a command that makes the kernel call a function, and returns what a module does in that call.
 
@@ -83,11 +95,12 @@ def watch(vm: VM, gdb_socket: Path, command: str, function: str) -> list[Step]:
             gdb.add_breakpoint(begin)
             running = pool.submit(vm.run, command, timeout=STOPS_TIMEOUT)
             gdb.go_on()
+            gdb.remove_breakpoint(begin)
             end = gdb.return_address()
             for address in (write, write_back, fence, end):
                 gdb.add_breakpoint(address)
             while True:
-                gdb.step()
+                leave(gdb)
                 gdb.go_on()
                 stop = gdb.register(RIP)
                 if stop == end:
@@ -102,7 +115,7 @@ def watch(vm: VM, gdb_socket: Path, command: str, function: str) -> list[Step]:
                     assert not steps[-1].written_back, "written after it was written back"
                     steps[-1].written.append((at, at + gdb.register(RDX)))
                 else:
-                    assert stop == write_back, f"stopped at {stop:#x}"
+                    assert stop == write_back, f"stopped at {stop:#x}, and not at one of {names} or {end:#x}"
                     at = address - base
                     steps[-1].written_back.append((at, at + gdb.register(RSI)))
         finally:

@@ -23,6 +23,7 @@ def doomed_vm(vm: VM) -> Iterator[VM]:
     vm.lost = True
 
 
+@pytest.mark.long
 def test_each_panic_overwrites_the_same_slot(vm: VM) -> None:
     for _ in range(3):
         vm.ramoops("ramoops", **PARAMETERS)

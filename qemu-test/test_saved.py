@@ -8,15 +8,17 @@ from time import time
 
 import pytest
 
+from cases import few
 from guests import Guests
 from records import PANIC, Reader
 from vm import REGION_SIZE, REGION_START, VM
 
 CONTENT = bytes(range(256)) * (REGION_SIZE // 256)
 PARAMETERS = {"record_size": 0x10000}
+KINDS = [{}, {"smp": 2}, {"icount": True}]
 
 
-@pytest.fixture(scope="module", params=[{}, {"smp": 2}, {"icount": True}], ids=["one CPU", "two CPUs", "icount"])
+@pytest.fixture(scope="module", params=few(KINDS, {}), ids=["one CPU", "two CPUs", "icount"])
 def pair(
     initramfs: Path, kernel: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[VM, VM]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from cases import few
 from ledger import SIG
 from records import Reader
 from torture import Look, Torture
@@ -69,7 +70,7 @@ def seed(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("seed") or secrets.randbits(32))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", few(VARIANTS, "default", "ecc"))
 def test_a_few_resets(new_torture: NewTorture, seed: int, variant: str) -> None:
     check_resets(new_torture, seed, variant, FEW_RESETS)
 

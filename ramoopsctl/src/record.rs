@@ -323,7 +323,10 @@ impl Region<'_> {
         }
 
         let mut order = Order::default();
-        sealed.iter().for_each(|(seal, ..)| order.note(seal.seq));
+        for (seal, ..) in &sealed {
+            order.note(seal.seq);
+            order.note(seal.dump);
+        }
         // The parts of each dump side by side, those of deleted ones apart.
         let dump = |(seal, state, _): &(Seal, State, Part)| {
             (seal.boot_id, seal.dump, *state == State::Deleted)

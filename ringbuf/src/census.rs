@@ -182,6 +182,7 @@ impl Found {
         self.count(&content);
         match &content.kind {
             Kind::Sealed(seal) | Kind::Damaged(seal) => {
+                self.seen.note(seal.dump);
                 self.number(seal.seq, index, Some(seal));
                 if let (Kind::Damaged(_), false) =
                     (&content.kind, agrees(mem, geometry, index, seal))
