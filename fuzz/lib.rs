@@ -197,7 +197,7 @@ pub fn look(ram: &Ram, geometry: &Geometry, slot: usize) -> (Kind, Vec<u8>) {
     }
 }
 
-/// What the store was filled with: per slot the seal's sequence number, and the payload.
+/// Records: the sequence number of those of ours, and the payload.
 pub type Written = Vec<(Option<u64>, Vec<u8>)>;
 
 /// A dump of the boot of that number.
@@ -208,9 +208,11 @@ pub fn info_of_boot(boot: u8) -> DumpInfo<'static> {
     }
 }
 
-/// Fills a store with records of ours, a boot each, and some of mainline's.
-pub fn fill(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) -> Written {
+/// Fills a store with records of ours, a boot each, and some of mainline's. Returns what is in each slot
+/// then, and all of ours that were ever stored.
+pub fn fill(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) -> (Written, Written) {
     let mut written = vec![(None, Vec::new()); geometry.slots()];
+    let mut stored = Vec::new();
     let dumps = input.u8() % 8;
     for i in 0..dumps {
         let (store, _) = open(ram, geometry, OPTIONS);
@@ -223,6 +225,7 @@ pub fn fill(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) -> Written {
         let Kind::Sealed(seal) = kind else {
             panic!("{kind:?}");
         };
+        stored.push((Some(seal.seq), payload.clone()));
         written[slot] = (Some(seal.seq), payload);
     }
     let foreign = input.u8();
@@ -237,7 +240,7 @@ pub fn fill(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) -> Written {
         write_foreign(ram, geometry, slot, &text);
         *written = (None, text);
     }
-    written
+    (written, stored)
 }
 
 /// Writes a record, its header and all parity of the zone as mainline does.
