@@ -148,7 +148,8 @@ impl Header {
 /// What a seal says about its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
-    /// Sequence number of this record. It grows with each record and across reboots; see [`super::seq`].
+    /// Sequence number of this record, see [`super::seq`]. It grows with each record and across
+    /// reboots.
     pub seq: u64,
     /// Sequence number of part 1 of the dump that this record belongs to.
     pub dump: u64,
@@ -269,6 +270,7 @@ impl Seal {
             && !seq::is_before(seal.seq, seal.dump)
             && (1..=PART_MAX).contains(&seal.part)
             && (seal.parts == 0 || seal.parts == seal.part)
+            && (seal.loop_start == 0 || seq::is_before(seal.loop_start, seal.dump))
             && start == 0
             && usize::try_from(seal.size).is_ok_and(|size| size <= payload_capacity);
         valid.then_some(seal)

@@ -5,7 +5,8 @@
 use super::{
     cell::FIRSTS_MAX,
     layout::Seal,
-    prefix::DumpInfo, //
+    prefix::DumpInfo,
+    seq, //
 };
 
 /// What matters of the last dump before the store was opened for the next ones.
@@ -29,18 +30,20 @@ impl Previous {
         }
     }
 
-    /// Returns the dump with which the loop began that a dump of `info` continues; 0 if there is
-    /// none.
-    pub(super) fn loop_start(&self, info: &DumpInfo<'_>, loop_ns: u64) -> u64 {
-        match self.boot_id != info.boot_id && info.boottime_ns < loop_ns {
+    /// Returns the dump with which the loop began that a dump of `info`, with that number, continues;
+    /// 0 if there is none.
+    pub(super) fn loop_start(&self, info: &DumpInfo<'_>, dump: u64, loop_ns: u64) -> u64 {
+        let continues = self.boot_id != info.boot_id && info.boottime_ns < loop_ns;
+        // A forged seal may name one that is too far away.
+        match continues && seq::is_before(self.loop_start, dump) {
             true => self.loop_start,
             false => 0,
         }
     }
 }
 
-/// The ranks of the dumps with which loops began. If there are many, the latest ones: that bounds the work,
-/// whatever the seals claim.
+/// The ranks of the dumps with which loops began. If there are many, the latest ones: that bounds
+/// the work, whatever the seals claim.
 #[derive(Debug, Default)]
 pub(super) struct Firsts([u64; FIRSTS_MAX]);
 

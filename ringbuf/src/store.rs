@@ -241,7 +241,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
         let seq = store.next_seq();
         let dump = if part == 1 { seq } else { self.dump };
         let loop_start = match &store.previous {
-            Some(previous) => previous.loop_start(info, store.options.loop_ns),
+            Some(previous) => previous.loop_start(info, dump, store.options.loop_ns),
             None => 0,
         };
         let seal = Seal {

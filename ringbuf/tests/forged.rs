@@ -42,19 +42,18 @@ fn boots(ram: &Ram, geometry: &Geometry, name: &str) {
 fn high_numbers() {
     for slots in 1..=4 {
         let geometry = geometry(slots);
-        for exponent in [30, 62, 63, 64] {
+        for end in [1 << 30, 1 << 62, 1 << 63, 3 << 62, 1u128 << 64] {
             for below in [1, 2, 3, 5, 9] {
                 for (count, is_full) in (1..=slots).flat_map(|n| [(n, false), (n, true)]) {
                     let ram = Ram::new(vec![0; geometry.mem_size()]);
                     for _ in 0..if is_full { slots } else { 0 } {
                         append(&open(&ram, &geometry).0, b"x").unwrap();
                     }
-                    let number = ((1u128 << exponent) - below) as u64;
+                    let number = (end - below) as u64;
                     for slot in 0..count {
                         forge(&ram, &geometry, slot, (number, number, 0, 1));
                     }
-                    let name =
-                        format!("{count} of {slots} slots, 2^{exponent} - {below}, {is_full}");
+                    let name = format!("{count} of {slots} slots, {end:#x} - {below}, {is_full}");
                     boots(&ram, &geometry, &name);
                 }
             }
@@ -83,7 +82,7 @@ fn contradictions() {
                 }
                 2 => mainline::write(&mut ram.bytes.borrow_mut(), &geometry, slot, 5, b"text"),
                 _ => {
-                    let top = [20, 1 << 40][random.below(2)];
+                    let top = [20, 1 << 40, 1 << 61][random.below(3)];
                     let low = 2 + random.below(top);
                     let dump = [low, 1 + random.below(low)][random.below(2)];
                     let start = [0, random.below(dump)][random.below(2)];

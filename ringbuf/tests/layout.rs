@@ -327,6 +327,10 @@ fn seal_round_trip_and_limits() {
         },
         Seal { parts: 1, ..good },
         Seal {
+            loop_start: good.dump,
+            ..good
+        },
+        Seal {
             size: 0x131,
             ..good
         },

@@ -16,6 +16,7 @@ use crate::common::{
     open,
     params,
     payload,
+    seal,
     sealed_text,
     strip_prefix,
     table,
@@ -61,13 +62,6 @@ fn dump(store: &TestStore<'_>, texts: &[&[u8]]) -> Result<Vec<usize>, Dropped> {
 
 fn kind(ram: &Ram, geometry: &Geometry, slot: usize) -> Kind {
     look(&ram, geometry, slot).0
-}
-
-fn seal(ram: &Ram, geometry: &Geometry, slot: usize) -> Seal {
-    match kind(ram, geometry, slot) {
-        Kind::Sealed(seal) => seal,
-        kind => panic!("slot {slot}: {kind:?}"),
-    }
 }
 
 fn texts(ram: &Ram, geometry: &Geometry) -> Vec<String> {

@@ -252,6 +252,13 @@ pub fn look<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> (Kind, Vec<
 }
 
 /// Returns the text of the record in a slot, which must be sealed.
+pub fn seal(ram: &Ram, geometry: &Geometry, slot: usize) -> Seal {
+    match look(&ram, geometry, slot).0 {
+        Kind::Sealed(seal) => seal,
+        kind => panic!("slot {slot}: {kind:?}"),
+    }
+}
+
 pub fn sealed_text(ram: &Ram, geometry: &Geometry, slot: usize) -> Vec<u8> {
     let (kind, payload) = look(&ram, geometry, slot);
     assert!(matches!(kind, Kind::Sealed(_)), "slot {slot}: {kind:?}");
