@@ -208,8 +208,8 @@ pub fn info_of_boot(boot: u8) -> DumpInfo<'static> {
     }
 }
 
-/// Fills a store with records of ours, a boot each, and some of mainline's. Returns what is in each slot
-/// then, and all of ours that were ever stored.
+/// Fills a store with records of ours, a boot each, and some of mainline's. Returns what is in each
+/// slot then, and all of ours that were ever stored.
 pub fn fill(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>) -> (Written, Written) {
     let mut written = vec![(None, Vec::new()); geometry.slots()];
     let mut stored = Vec::new();
@@ -271,8 +271,8 @@ fn write_foreign(ram: &Ram, geometry: &Geometry, slot: usize, text: &[u8]) {
 /// Puts a seal with a right CRC into a slot, whatever it says. Its parity is wrong, so that nobody
 /// can correct it.
 ///
-/// Its numbers are from `base` on: numbers that are far apart in more than one place contradict each other.
-pub fn forge(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>, base: u64) {
+/// Its numbers are near `base`, or any.
+pub fn forge(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>, base: Option<u64>) {
     let slot = usize::from(input.u8()) % geometry.slots();
     let flags = input.u8();
     let mut number = || input.number();
@@ -283,7 +283,10 @@ pub fn forge(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>, base: u64) {
         Some(payload) if flags & 1 != 0 => crc32c::crc32c(payload),
         _ => number() as u32,
     };
-    let mut near = || base.wrapping_add(u64::from(number() as u16 % 1024)).max(1);
+    let mut near = || match base {
+        Some(base) => base.wrapping_add(number() % 1024).max(1),
+        None => number(),
+    };
     let (seq, other) = (near(), near());
     let part = number() as u32;
     let seal = Seal {
