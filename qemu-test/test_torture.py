@@ -32,7 +32,7 @@ SMALL_REGION = REGION | {"mem_size": 0x8000, "record_size": 0x1000}
 FEW_RESETS = 3
 RANDOM_LOOKS = 20  # Before each reset.
 STEPPED_LOOKS = 12
-# At the same time: each CPU dumps its oops after it has given up die_lock (oops_end()). And a panic.
+# So many dumps of oopses at the same time: each CPU begins its own after it has given up die_lock (see oops_end()).
 OOPSES = 2
 PROGRESS = 10  # Resets between two lines that tell the totals.
 
