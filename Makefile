@@ -43,7 +43,7 @@ bench: ## measure against the C modules, and write docs/bench.md; BENCH="dump ke
 	@$(enter) modules ramoopsctl
 	@scripts/enter python3 bench/bench.py $(BENCH)
 
-test: ## what a change has to pass, in the same environment: 10 minutes; scripts/test STEP... runs some of it (root)
+test: ## what a change has to pass, in the same environment: some 13 minutes; scripts/test STEP... runs some of it (root)
 	@scripts/test
 
 test-all: ## that, more of it, the debug kernel and other series: an hour (root)
