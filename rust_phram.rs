@@ -93,7 +93,7 @@ enum Phase {
     /// Parameters are parsed. Nothing is made before all of them have been found good.
     Loading,
     /// The module is loaded.
-    Live(&'static ThisModule),
+    Live,
     /// The module is going, or has failed to load.
     Closed,
 }
@@ -163,12 +163,12 @@ impl Param for DeviceList {
                     );
                 }
             }
-            Phase::Live(module) => {
+            Phase::Live => {
                 state.map(spec).map_err(refuse)?;
                 let Some(device) = &mut state.devices else {
                     return Err(EINVAL);
                 };
-                if let Err(why) = device.register(module) {
+                if let Err(why) = device.register() {
                     state.devices = device.next.take();
                     return Err(refuse(why));
                 }
@@ -352,13 +352,13 @@ struct Device {
     range: Range<u64>,
     /// The memory, until it goes to the registration.
     mapping: Option<Mapping>,
-    registration: Option<Pin<KBox<mtd::Registration<Phram>>>>,
+    registration: Option<mtd::Registration<Phram>>,
     next: Option<KBox<Device>>,
 }
 
 impl Device {
     /// Makes `/dev/mtdN`.
-    fn register(&mut self, module: &'static ThisModule) -> Result<(), Why> {
+    fn register(&mut self) -> Result<(), Why> {
         let Some(mapping) = self.mapping.take() else {
             return Ok(());
         };
@@ -370,10 +370,8 @@ impl Device {
             read_only: self.spec.read_only,
             parent: None,
         };
-        let device = mtd::Registration::register(options, Phram { mapping }, module)
-            .and_then(|registration| KBox::pin_init(registration, GFP_KERNEL))
-            .map_err(Why::NotRegistered)?;
-        self.registration = Some(device);
+        self.registration =
+            Some(mtd::Registration::new(options, Phram { mapping }).map_err(Why::NotRegistered)?);
         pr_info!(
             "{} device: {:#x} at {:#x} for erasesize {:#x}\n",
             self.spec.name.as_c_str(),
@@ -474,21 +472,14 @@ mod device_tree {
     pub(super) type Driver = Pin<KBox<driver::Registration<platform::Adapter<Node>>>>;
 
     /// Registers the driver. Devices that are there already are probed at once.
-    pub(super) fn register(module: &'static ThisModule) -> Result<Driver> {
-        KBox::pin_init(driver::Registration::new(c"rust_phram", module), GFP_KERNEL)
+    pub(super) fn register() -> Result<Driver> {
+        let registration = driver::Registration::new(c"rust_phram", this_module::<RustPhram>());
+        KBox::pin_init(registration, GFP_KERNEL)
     }
 
     /// The device of a node.
     pub(super) struct Node {
-        device: Option<Pin<KBox<mtd::Registration<Phram>>>>,
-    }
-
-    impl Drop for Node {
-        fn drop(&mut self) {
-            if let Some(device) = self.device.take() {
-                mtd::Registration::retire(device, this_module::<RustPhram>());
-            }
-        }
+        _device: mtd::Registration<Phram>,
     }
 
     kernel::of_device_table!(OF_TABLE, (), [(of::DeviceId::new(c"phram"), ())]);
@@ -529,13 +520,8 @@ mod device_tree {
                 read_only: false,
                 parent: Some(dev),
             };
-            let device = mtd::Registration::register(
-                options,
-                Phram { mapping },
-                this_module::<RustPhram>(),
-            )?;
             Ok(Self {
-                device: Some(KBox::pin_init(device, GFP_KERNEL)?),
+                _device: mtd::Registration::new(options, Phram { mapping })?,
             })
         }
     }
@@ -549,23 +535,23 @@ struct RustPhram {
 }
 
 impl kernel::Module for RustPhram {
-    fn init(module: &'static ThisModule) -> Result<Self> {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
         region::check_lockdown().inspect_err(|_| {
             pr_err!("refused: the kernel is locked down against access to physical memory\n");
         })?;
 
         let mut lock = ParamLock::take();
         let state = STATE.access(&mut lock);
-        load(state, module).inspect_err(|_| state.close())?;
+        load(state).inspect_err(|_| state.close())?;
         Ok(Self {
             #[cfg(CONFIG_OF)]
-            _driver: device_tree::register(module).inspect_err(|_| state.close())?,
+            _driver: device_tree::register().inspect_err(|_| state.close())?,
         })
     }
 }
 
 /// Makes all devices that were asked for, or fails.
-fn load(state: &mut State, module: &'static ThisModule) -> Result {
+fn load(state: &mut State) -> Result {
     let refuse = |spec: &Spec, why: Why| {
         pr_err!("phram={}: {}\n", spec.name.as_c_str(), why);
         why.errno()
@@ -579,17 +565,16 @@ fn load(state: &mut State, module: &'static ThisModule) -> Result {
     }
     let mut next = state.devices.as_mut();
     while let Some(device) = next {
-        device
-            .register(module)
-            .map_err(|why| refuse(&device.spec, why))?;
+        device.register().map_err(|why| refuse(&device.spec, why))?;
         next = device.next.as_mut();
     }
-    state.phase = Phase::Live(module);
+    state.phase = Phase::Live;
     Ok(())
 }
 
 impl Drop for RustPhram {
     fn drop(&mut self) {
         STATE.access(&mut ParamLock::take()).close();
+        mtd::synchronize();
     }
 }

@@ -24,6 +24,20 @@ use kernel::{
     },
     prelude::*,
     str::CString,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        ArcBorrow, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::Opaque, //
 };
 
@@ -45,7 +59,7 @@ pub struct Options<'a> {
 ///
 /// The MTD core calls with ranges inside the device. All functions may run in parallel.
 #[vtable]
-pub trait RamDevice: Send + Sync {
+pub trait RamDevice: Send + Sync + 'static {
     /// Copies the bytes from `from` on into all of `buf`.
     fn read(&self, from: u64, buf: &mut [MaybeUninit<u8>]) -> Result;
 
@@ -62,31 +76,42 @@ pub trait RamDevice: Send + Sync {
     fn mapping(&self) -> &Mapping;
 }
 
-/// The registration of a [`RamDevice`].
+/// A [`RamDevice`] that is registered. To drop it ends the device: from then on nobody can open it.
+///
+/// Whoever has it open may go on using it: it is kept for him until he closes it. Only while the module
+/// is loading this waits for him, because that is a load which fails, and then the code goes with the
+/// module, whoever is using it.
+///
+/// A module that drops registrations while it is live has to call [`synchronize`] when it goes.
+pub struct Registration<T: RamDevice>(Arc<Inner<T>>);
+
+/// What the MTD core and those who have the device open use.
 ///
 /// # Invariants
 ///
-/// `mtd` is registered with the MTD core for as long as this object lives, or until it is retired.
-#[pin_data(PinnedDrop)]
-pub struct Registration<T: RamDevice> {
+/// There is a reference for the registration, and one for each successful call of `_get_device` that was
+/// not followed by one of `_put_device` yet: `users` counts the latter. Without a reference nobody uses
+/// `mtd`.
+#[pin_data]
+struct Inner<T: RamDevice> {
     name: CString,
     device: T,
+    /// How many have the device, or a partition of it, open.
+    users: Atomic<i32>,
+    /// Whether nobody may open the device any more.
+    ended: Atomic<bool>,
     #[pin]
     mtd: Opaque<bindings::mtd_info>,
 }
 
-// SAFETY: A device may be unregistered by another thread than the one that registered it.
-unsafe impl<T: RamDevice> Send for Registration<T> {}
-// SAFETY: There are no methods with `&self`, and those of `T` can be called in parallel.
-unsafe impl<T: RamDevice> Sync for Registration<T> {}
+// SAFETY: An MTD device belongs to no thread, and neither does `T`.
+unsafe impl<T: RamDevice> Send for Inner<T> {}
+// SAFETY: `mtd` is for the MTD core, which has locks. The rest can be shared.
+unsafe impl<T: RamDevice> Sync for Inner<T> {}
 
 impl<T: RamDevice> Registration<T> {
     /// Registers a device: `/dev/mtdN` appears.
-    pub fn register<'a>(
-        options: Options<'a>,
-        device: T,
-        module: &'static ThisModule,
-    ) -> Result<impl PinInit<Self, Error> + use<'a, T>> {
+    pub fn new(options: Options<'_>, device: T) -> Result<Self> {
         // Formatting it would change what is not ASCII.
         let name = CString::try_from(options.name)?;
         let flags = if options.read_only {
@@ -100,15 +125,17 @@ impl<T: RamDevice> Registration<T> {
             size: options.size,
             erasesize: options.erasesize,
             writesize: 1,
-            // The string is on the heap, and lives as long as the registration.
+            // The string is on the heap, and lives as long as the device.
             name: name.as_char_ptr(),
-            owner: module.as_ptr(),
+            owner: this_module(),
             _read: Some(MtdVTable::<T>::read),
             _write: Some(MtdVTable::<T>::write),
             _panic_write: Some(MtdVTable::<T>::panic_write),
             _erase: Some(MtdVTable::<T>::erase),
             _point: Some(MtdVTable::<T>::point),
             _unpoint: Some(MtdVTable::<T>::unpoint),
+            _get_device: Some(MtdVTable::<T>::get_device),
+            _put_device: Some(MtdVTable::<T>::put_device),
             ..Default::default()
         };
         if let Some(parent) = options.parent {
@@ -120,60 +147,108 @@ impl<T: RamDevice> Registration<T> {
             // bound.
             raw.dev.of_node = unsafe { (*raw.dev.parent).of_node };
         }
-        Ok(try_pin_init!(Self {
-            name,
-            device,
-            mtd <- Opaque::try_ffi_init(move |slot: *mut bindings::mtd_info| {
-                // SAFETY: The initialiser can write to the provided `slot`.
-                unsafe { slot.write(raw) };
-                // SAFETY: `slot` is pinned, and unregistered before it is freed. `name` and `device`
-                // have been initialised before: fields are initialised in the order in which they
-                // stand here. NULL asks for the default partition parsers and no partitions.
-                // INVARIANT: On success the device is registered.
-                to_result(unsafe {
-                    bindings::mtd_device_parse_register(
-                        slot,
-                        ptr::null(),
-                        ptr::null_mut(),
-                        ptr::null(),
-                        0,
-                    )
-                })
+        let inner = Arc::pin_init(
+            pin_init!(Inner {
+                name,
+                device,
+                users: Atomic::new(0),
+                ended: Atomic::new(false),
+                mtd <- Opaque::ffi_init(|slot: *mut bindings::mtd_info| {
+                    // SAFETY: The initialiser can write to the provided `slot`.
+                    unsafe { slot.write(raw) }
+                }),
             }),
-        }))
-    }
-
-    /// Ends a device while `module`, which owns it, stays: whoever has it open may go on using it.
-    ///
-    /// What they use is kept for good then, as the MTD core does not tell when the last one is gone.
-    #[cfg(CONFIG_OF)]
-    pub fn retire(device: Pin<KBox<Self>>, module: &ThisModule) {
-        // After this nobody can open the device.
-        //
-        // SAFETY: By the type invariant the device is registered. To do this again on drop does
-        // nothing.
-        unsafe { bindings::mtd_device_unregister(device.mtd.get()) };
-        // Each user holds a reference to the module.
-        //
-        // SAFETY: The module is live: it is the one that runs this.
-        if unsafe { bindings::module_refcount(module.as_ptr()) } > 0 {
-            pr_warn!("mtd: {} is in use, and stays in memory\n", &*device.name);
-            core::mem::forget(device);
-        }
+            GFP_KERNEL,
+        )?;
+        // SAFETY: `mtd` is initialised and pinned. It stays for as long as the MTD core or anybody else
+        // uses it, by the type invariants. NULL asks for the default partition parsers and no partitions.
+        to_result(unsafe {
+            bindings::mtd_device_parse_register(
+                inner.mtd.get(),
+                ptr::null(),
+                ptr::null_mut(),
+                ptr::null(),
+                0,
+            )
+        })
+        // The MTD core may have registered it, or partitions, and have taken that back.
+        .inspect_err(|_| inner.end())?;
+        Ok(Self(inner))
     }
 }
 
-#[pinned_drop]
-impl<T: RamDevice> PinnedDrop for Registration<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // Each user of the device holds a reference to the module that owns it, so that there is none
-        // when the module goes.
-        //
-        // SAFETY: By the type invariant the device is registered.
-        if unsafe { bindings::mtd_device_unregister(self.mtd.get()) } != 0 {
-            pr_warn!("mtd: {} is in use, and goes all the same\n", &*self.name);
+impl<T: RamDevice> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // Where the MTD core has a node for a device as well as for its partitions, that node stays until
+        // the last one is closed.
+        self.0.ended.store(true, Relaxed);
+        let unregister = || {
+            // SAFETY: The device was registered by `new`. If it no longer is, this does nothing.
+            unsafe { bindings::mtd_device_unregister(self.0.mtd.get()) == 0 }
+        };
+        // The first call fails if a partition cannot be deleted. It is off the list then, so that the
+        // second one gets on with the rest.
+        let unregistered = unregister() || unregister();
+        if !unregistered {
+            pr_err!("mtd: {} cannot be unregistered, and stays\n", &*self.0.name);
+            // The MTD core is a user for good. If the code is about to go, that is waited for.
+            //
+            // SAFETY: `mtd` is part of a live `Inner`, and this module runs.
+            unsafe {
+                MtdVTable::<T>::add_user(self.0.mtd.get());
+                #[cfg(CONFIG_MODULE_UNLOAD)]
+                bindings::__module_get(this_module());
+            }
         }
+        self.0.end();
     }
+}
+
+impl<T: RamDevice> Inner<T> {
+    /// Ends what nobody can open any more, whether or not it is open.
+    fn end(&self) {
+        self.ended.store(true, Relaxed);
+        let is_waited_for = || self.users.load(Acquire) != 0 && !is_live();
+        if is_waited_for() {
+            pr_warn!(
+                "mtd: {} is in use: waiting until it is closed\n",
+                &*self.name
+            );
+        }
+        while is_waited_for() {
+            fsleep(Delta::from_millis(10));
+        }
+        synchronize();
+    }
+}
+
+/// Waits until nobody is opening or closing a device.
+///
+/// Who closes one lets go of its module first, and calls into it once more. The MTD core holds a lock
+/// meanwhile.
+pub fn synchronize() {
+    // SAFETY: There is no device of a negative number, and -1 asks for one by its address. So no reference
+    // is taken, and all that this does is to take that lock.
+    let _ = unsafe { bindings::get_mtd_device(ptr::null_mut(), -2) };
+}
+
+/// What the MTD core knows this module by.
+fn this_module() -> *mut bindings::module {
+    #[cfg(MODULE)]
+    return (&raw const bindings::__this_module).cast_mut();
+    #[cfg(not(MODULE))]
+    return ptr::null_mut();
+}
+
+/// Whether this module is loaded, and its code will not go while a device is open.
+fn is_live() -> bool {
+    #[cfg(MODULE)]
+    // SAFETY: This module exists. The thread that loads or unloads it, which may be another one, changes
+    // the field at once.
+    return unsafe { (&raw const bindings::__this_module.state).read_volatile() }
+        == bindings::module_state_MODULE_STATE_LIVE;
+    #[cfg(not(MODULE))]
+    return true;
 }
 
 /// Whether there is an MTD device of that name.
@@ -194,17 +269,68 @@ struct MtdVTable<T: RamDevice>(PhantomData<T>);
 impl<T: RamDevice> MtdVTable<T> {
     /// # Safety
     ///
-    /// `mtd` must be the field `mtd` of a live `Registration<T>`.
-    unsafe fn device<'a>(mtd: *mut bindings::mtd_info) -> &'a T {
-        let mtd = Opaque::cast_from(mtd);
-        // SAFETY: By the function's requirements. The registration is pinned, and only shared
-        // references to it exist while it is registered.
-        unsafe { &(*kernel::container_of!(mtd, Registration<T>, mtd)).device }
+    /// `mtd` must be the field `mtd` of an `Inner<T>`, in an [`Arc`], that lives as long as `'a`.
+    unsafe fn inner<'a>(mtd: *mut bindings::mtd_info) -> ArcBorrow<'a, Inner<T>> {
+        // SAFETY: By the function's requirements.
+        unsafe { ArcBorrow::from_raw(Self::inner_ptr(mtd)) }
     }
 
     /// # Safety
     ///
-    /// `mtd` must be the field `mtd` of a live `Registration<T>`, `retlen` valid for writes and `buf`
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`.
+    unsafe fn inner_ptr(mtd: *mut bindings::mtd_info) -> *const Inner<T> {
+        let mtd = Opaque::cast_from(mtd);
+        // SAFETY: By the function's requirements.
+        unsafe { kernel::container_of!(mtd, Inner<T>, mtd) }
+    }
+
+    /// # Safety
+    ///
+    /// `mtd` must be the field `mtd` of an `Inner<T>` that lives as long as `'a`.
+    unsafe fn device<'a>(mtd: *mut bindings::mtd_info) -> &'a T {
+        // SAFETY: By the function's requirements.
+        unsafe { &(*Self::inner_ptr(mtd)).device }
+    }
+
+    /// Takes the reference of a user.
+    ///
+    /// # Safety
+    ///
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`.
+    unsafe fn add_user(mtd: *mut bindings::mtd_info) {
+        // SAFETY: By the function's requirements.
+        let inner = Arc::from(unsafe { Self::inner(mtd) });
+        inner.users.add(1, Relaxed);
+        // `put_device` takes it back.
+        let _ = Arc::into_raw(inner);
+    }
+
+    /// # Safety
+    ///
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`.
+    unsafe extern "C" fn get_device(mtd: *mut bindings::mtd_info) -> c_int {
+        // SAFETY: By the function's requirements.
+        if unsafe { Self::inner(mtd) }.ended.load(Relaxed) {
+            return ENODEV.to_errno();
+        }
+        // SAFETY: By the function's requirements.
+        unsafe { Self::add_user(mtd) };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`, for which [`Self::get_device`] has succeeded
+    /// more often than this was called.
+    unsafe extern "C" fn put_device(mtd: *mut bindings::mtd_info) {
+        // SAFETY: By the function's requirements a reference is left of those that `add_user` took.
+        let inner = unsafe { Arc::from_raw(Self::inner_ptr(mtd)) };
+        inner.users.fetch_sub(1, Release);
+    }
+
+    /// # Safety
+    ///
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`, `retlen` valid for writes and `buf`
     /// valid for writes of `len` bytes.
     unsafe extern "C" fn read(
         mtd: *mut bindings::mtd_info,
@@ -231,7 +357,7 @@ impl<T: RamDevice> MtdVTable<T> {
 
     /// # Safety
     ///
-    /// `mtd` must be the field `mtd` of a live `Registration<T>`, `retlen` valid for writes and `buf`
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`, `retlen` valid for writes and `buf`
     /// valid for reads of `len` bytes.
     unsafe fn write_with(
         write: fn(&T, u64, &[u8]) -> Result,
@@ -283,7 +409,7 @@ impl<T: RamDevice> MtdVTable<T> {
 
     /// # Safety
     ///
-    /// `mtd` must be the field `mtd` of a live `Registration<T>`, and `instr` valid for reads.
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`, and `instr` valid for reads.
     unsafe extern "C" fn erase(
         mtd: *mut bindings::mtd_info,
         instr: *mut bindings::erase_info,
@@ -307,7 +433,7 @@ impl<T: RamDevice> MtdVTable<T> {
 
     /// # Safety
     ///
-    /// `mtd` must be the field `mtd` of a live `Registration<T>`, `retlen` and `virt` valid for
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`, `retlen` and `virt` valid for
     /// writes, and `phys` NULL or valid for writes.
     unsafe extern "C" fn point(
         mtd: *mut bindings::mtd_info,
@@ -337,7 +463,7 @@ impl<T: RamDevice> MtdVTable<T> {
 
     /// # Safety
     ///
-    /// None: there is nothing to undo.
+    /// As for [`Self::point`], which leaves nothing to undo.
     unsafe extern "C" fn unpoint(
         _mtd: *mut bindings::mtd_info,
         _from: bindings::loff_t,
