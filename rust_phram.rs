@@ -411,10 +411,9 @@ struct Phram {
 
 #[vtable]
 impl mtd::RamDevice for Phram {
-    fn read(&self, from: u64, buf: &mut [MaybeUninit<u8>]) -> Result {
+    fn read<'a>(&self, from: u64, buf: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
         self.mapping
             .read_uninit(usize::try_from(from)?, buf)
-            .then_some(())
             .ok_or(EINVAL)
     }
 

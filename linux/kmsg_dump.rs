@@ -182,7 +182,7 @@ fn move_to_end(buf: &mut [u8], len: usize) {
 }
 
 /// Something that stores the kernel log when the kernel crashes.
-pub trait Dumper: Send + Sync {
+pub trait Dumper: Send + Sync + 'static {
     /// Stores the log.
     ///
     /// Called in any context: with interrupts off, in an NMI, by a CPU that has stopped all others,

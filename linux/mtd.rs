@@ -60,8 +60,8 @@ pub struct Options<'a> {
 /// The MTD core calls with ranges inside the device. All functions may run in parallel.
 #[vtable]
 pub trait RamDevice: Send + Sync + 'static {
-    /// Copies the bytes from `from` on into all of `buf`.
-    fn read(&self, from: u64, buf: &mut [MaybeUninit<u8>]) -> Result;
+    /// Copies the bytes from `from` on into all of `buf`, and returns that.
+    fn read<'a>(&self, from: u64, buf: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]>;
 
     /// Copies `data` to the bytes from `to` on.
     fn write(&self, to: u64, data: &[u8]) -> Result;
@@ -348,7 +348,12 @@ impl<T: RamDevice> MtdVTable<T> {
                     core::slice::from_raw_parts_mut(buf.cast::<MaybeUninit<u8>>(), len),
                 )
             };
-            device.read(from, buf)?;
+            let start = buf.as_ptr();
+            let read = device.read(from, buf)?;
+            // What is not initialised must not get to user space.
+            if read.as_ptr() != start.cast() || read.len() != len {
+                return Err(EIO);
+            }
             // SAFETY: By the function's requirements.
             unsafe { *retlen = len };
             Ok(0)

@@ -287,6 +287,9 @@ fn reserved(start: u64, len: usize) -> bool {
 
 /// A claim on a range of physical memory.
 ///
+/// `Resource::request_region` does the same below a `Resource` that a device has. That of all memory,
+/// `iomem_resource`, is not to be had: `Resource::from_raw` is private to the kernel crate.
+///
 /// # Invariants
 ///
 /// The range was claimed by `request_mem_region` and is released once, on drop.
@@ -458,19 +461,22 @@ impl Mapping {
         // SAFETY: Initialised bytes may be seen as maybe-uninitialised ones, and `read_uninit` only
         // ever stores initialised bytes.
         let buf = unsafe { &mut *(core::ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
-        self.read_uninit(offset, buf)
+        self.read_uninit(offset, buf).is_some()
     }
 
-    /// As [`Self::read`], into a buffer that need not be initialised. If `true` is returned, it is.
-    pub fn read_uninit(&self, offset: usize, buf: &mut [MaybeUninit<u8>]) -> bool {
-        let Some(src) = self.range(offset, buf.len()) else {
-            return false;
-        };
+    /// As [`Self::read`], into a buffer that need not be initialised. Returns it when it is.
+    pub fn read_uninit<'a>(
+        &self,
+        offset: usize,
+        buf: &'a mut [MaybeUninit<u8>],
+    ) -> Option<&'a mut [u8]> {
+        let src = self.range(offset, buf.len())?;
         // SAFETY: `src` is valid for reads of `buf.len()` bytes, and `buf` for writes.
         unsafe {
             bindings::memcpy_fromio(buf.as_mut_ptr().cast(), src.as_ptr().cast(), buf.len());
         }
-        true
+        // SAFETY: All of it has just been written.
+        Some(unsafe { &mut *(core::ptr::from_mut(buf) as *mut [u8]) })
     }
 
     /// Copies bytes in. Returns `false`, and copies nothing, if the range leaves the mapping.
@@ -555,6 +561,8 @@ fn write_barrier() {
 }
 
 /// Fails if the kernel is locked down against access to physical memory, as `/dev/mem` does.
+///
+/// `kernel::security` has no `security_locked_down`.
 pub fn check_lockdown() -> Result {
     // Lockdown is a security module.
     #[cfg(not(CONFIG_SECURITY))]

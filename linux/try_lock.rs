@@ -8,10 +8,14 @@ use core::{
         Deref,
         DerefMut, //
     },
+};
+use kernel::{
     sync::atomic::{
-        AtomicBool,
-        Ordering, //
+        Acquire,
+        AtomicFlag,
+        Release, //
     },
+    types::NotThreadSafe, //
 };
 
 /// Exclusive access to a value, or none at all.
@@ -23,7 +27,7 @@ use core::{
 ///
 /// While `taken` is set, only the one [`Guard`] that set it accesses `value`.
 pub struct TryLock<T> {
-    taken: AtomicBool,
+    taken: AtomicFlag,
     value: UnsafeCell<T>,
 }
 
@@ -35,7 +39,7 @@ impl<T> TryLock<T> {
     pub const fn new(value: T) -> Self {
         // INVARIANT: The lock is free, and there is no guard.
         Self {
-            taken: AtomicBool::new(false),
+            taken: AtomicFlag::new(false),
             value: UnsafeCell::new(value),
         }
     }
@@ -44,9 +48,12 @@ impl<T> TryLock<T> {
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
         // INVARIANT: Of all callers only the one that changes `taken` gets a guard.
         self.taken
-            .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed)
+            .cmpxchg(false, true, Acquire)
             .is_ok()
-            .then(|| Guard { lock: self })
+            .then(|| Guard {
+                lock: self,
+                _not_send: NotThreadSafe,
+            })
     }
 }
 
@@ -55,9 +62,26 @@ impl<T> TryLock<T> {
 /// # Invariants
 ///
 /// `lock` is taken, by this guard.
+#[must_use = "the lock is free again when its guard is dropped"]
 pub struct Guard<'a, T> {
     lock: &'a TryLock<T>,
+    _not_send: NotThreadSafe,
 }
+
+// SAFETY: A shared guard gives shared access to the value only.
+unsafe impl<T: Sync> Sync for Guard<'_, T> {}
+
+// A guard must not be sent, and be shared only if the value may be: this compiles only if just the first of
+// the three is meant.
+const _: () = {
+    trait Unless<What> {
+        const HOLDS: () = ();
+    }
+    impl<T> Unless<()> for T {}
+    impl<T: Send> Unless<(u8,)> for T {}
+    impl<T: Sync> Unless<(u16,)> for T {}
+    <Guard<'static, core::cell::Cell<u8>> as Unless<_>>::HOLDS
+};
 
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
@@ -77,6 +101,6 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.taken.store(false, Ordering::Release);
+        self.lock.taken.store(false, Release);
     }
 }
