@@ -29,14 +29,14 @@ pub mod ringbuf;
 pub mod test_hooks;
 mod text;
 
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
-};
 use kernel::{
     debugfs::Writer,
     fmt,
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     time::NSEC_PER_SEC, //
 };
 use linux::{
@@ -239,21 +239,31 @@ type RamStore = Store<Media, Array<Slot>>;
 type Dump<'a> = ringbuf::Dump<'a, Media, Array<Slot>>;
 
 /// What has happened since the module was loaded.
-#[derive(Default)]
 struct Counters {
     /// Calls of the dumper.
-    dumps: AtomicU32,
+    dumps: Atomic<u32>,
     /// Records stored.
-    records: AtomicU32,
+    records: Atomic<u32>,
     /// Dumps dropped because another one was using the buffer.
-    dropped_busy: AtomicU32,
+    dropped_busy: Atomic<u32>,
     /// Dumps that found no slot for (all of) their records.
-    dropped_no_slot: AtomicU32,
+    dropped_no_slot: Atomic<u32>,
+}
+
+impl Counters {
+    fn new() -> Self {
+        Self {
+            dumps: Atomic::new(0),
+            records: Atomic::new(0),
+            dropped_busy: Atomic::new(0),
+            dropped_no_slot: Atomic::new(0),
+        }
+    }
 }
 
 /// Adds one, and returns the new count.
-fn count(counter: &AtomicU32) -> u32 {
-    counter.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+fn count(counter: &Atomic<u32>) -> u32 {
+    counter.fetch_add(1u32, Relaxed).wrapping_add(1)
 }
 
 impl Ramoops {
@@ -314,7 +324,7 @@ impl kmsg_dump::Dumper for Ramoops {
 impl Writer for kmsg_dump::Registration<Ramoops> {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ramoops = self.dumper();
-        let read = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
+        let read = |counter: &Atomic<u32>| counter.load(Relaxed);
         let geometry = ramoops.region.store.geometry();
         f.write_fmt(fmt!("slots: {}\n", geometry.slots()))?;
         f.write_fmt(fmt!("slot size: {}\n", geometry.stride()))?;
@@ -369,7 +379,7 @@ fn open() -> Result<(Ramoops, Reason)> {
         region: scan(geometry, media)?,
         kmsg_bytes: params::kmsg_bytes.value(),
         boot_id: random::bytes(),
-        counters: Counters::default(),
+        counters: Counters::new(),
         panic_buffers: buffers(&geometry, encoding)?,
         buffers: buffers(&geometry, encoding)?,
     };

@@ -24,20 +24,20 @@ use super::{
         Encoder, //
     }, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
-};
 use kernel::{
     fmt,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 crate::module_params! { "rust_ramoops":
     /// How many writes from now; 0 for never.
     hook_at: Int = Int::new(0), 0o600, 0, "int", "test: the write of a dump at which to act";
     /// What to do then.
-    hook: Action = Action(AtomicU32::new(SPIN)), 0o600, 0, "string",
+    hook: Action = Action(Atomic::new(SPIN)), 0o600, 0, "string",
         "test: spin (for ever) or fault (inside of the dumper)";
     /// Whether to compare parity at load.
     compare_parity: Int = Int::new(0), 0o400, 0, "int", "test: 1 to compare our parity with rslib's";
@@ -47,7 +47,7 @@ const SPIN: u32 = 0;
 const FAULT: u32 = 1;
 
 /// What happens in the middle of a dump.
-pub struct Action(AtomicU32);
+pub struct Action(Atomic<u32>);
 
 impl Param for Action {
     fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
@@ -56,12 +56,12 @@ impl Param for Action {
             b"fault" => FAULT,
             _ => return Err(EINVAL),
         };
-        self.0.store(action, Ordering::Relaxed);
+        self.0.store(action, Relaxed);
         Ok(())
     }
 
     fn show(&self, f: &mut dyn fmt::Write) -> fmt::Result {
-        f.write_str(match self.0.load(Ordering::Relaxed) {
+        f.write_str(match self.0.load(Relaxed) {
             SPIN => "spin",
             _ => "fault",
         })
@@ -78,7 +78,7 @@ pub fn before_write() {
     if left != 1 {
         return;
     }
-    if hook.0.load(Ordering::Relaxed) == FAULT {
+    if hook.0.load(Relaxed) == FAULT {
         panic!("rust_ramoops: test fault in the middle of a dump");
     }
     loop {

@@ -2,8 +2,10 @@
 
 //! Arrays whose length is fixed when they are allocated.
 //!
-//! Unlike `KVVec`, whose inlined functions bring overflow checks that may panic into the module, this
-//! type has none.
+//! `KVVec` would do, but each way to fill one goes through `Vec::reserve`. Its `cap - len` and `cap * 2`
+//! cannot overflow by the invariants of `Vec`, but are compiled into the module with the checks of
+//! `CONFIG_RUST_OVERFLOW_CHECKS` (`panic_const_sub_overflow`, `panic_const_mul_overflow`). With
+//! `wrapping_sub` and `wrapping_mul` there, this file could go.
 
 use core::{
     alloc::Layout,

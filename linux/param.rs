@@ -2,9 +2,10 @@
 
 //! Module parameters of any type, readable in sysfs.
 //!
-//! The `params` of the `module!` macro are integers that sysfs does not show. The ones here are of
-//! any type that implements [`Param`], and show their effective values in
-//! `/sys/module/<module>/parameters/`.
+//! The ones here are of any type that implements [`Param`], and show their effective values in
+//! `/sys/module/<module>/parameters/`. The `params` of the `module!` macro cannot: what is missing in
+//! `kernel::module_param` are strings, `kernel_param_ops::get`, a file mode, and that a parameter which
+//! is given twice has its last value (`SetOnce` makes that an error).
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
@@ -18,13 +19,6 @@ use core::{
     ops::{
         Deref,
         DerefMut, //
-    },
-    sync::atomic::{
-        AtomicBool,
-        AtomicI32,
-        AtomicU64,
-        AtomicU8,
-        Ordering, //
     },
 };
 use kernel::{
@@ -43,6 +37,10 @@ use kernel::{
         parse_int::ParseInt,
         BStr,
         Formatter, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     }, //
 };
 
@@ -59,22 +57,22 @@ pub trait Param: Sync {
 
 /// A number of bytes: decimal, `0x` or octal, with an optional `k`, `M` or `G` (also `ki`, `Mi`,
 /// `Gi`), all of them powers of 1024.
-pub struct Size(AtomicU64);
+pub struct Size(Atomic<u64>);
 
 impl Size {
     /// A parameter with this default.
     pub const fn new(default: u64) -> Self {
-        Self(AtomicU64::new(default))
+        Self(Atomic::new(default))
     }
 
     /// The value in bytes.
     pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Relaxed)
     }
 
     /// Sets the value that sysfs shows.
     pub fn set_effective(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
+        self.0.store(value, Relaxed);
     }
 
     /// Parses a size. Fails if there is anything else, or if the size exceeds 64 bits.
@@ -103,22 +101,22 @@ impl Param for Size {
 }
 
 /// A signed integer: decimal, `0x` or octal.
-pub struct Int(AtomicI32);
+pub struct Int(Atomic<i32>);
 
 impl Int {
     /// A parameter with this default.
     pub const fn new(default: i32) -> Self {
-        Self(AtomicI32::new(default))
+        Self(Atomic::new(default))
     }
 
     /// The value.
     pub fn value(&self) -> i32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Relaxed)
     }
 
     /// Sets the value that sysfs shows.
     pub fn set_effective(&self, value: i32) {
-        self.0.store(value, Ordering::Relaxed);
+        self.0.store(value, Relaxed);
     }
 }
 
@@ -141,9 +139,9 @@ impl Param for Int {
 
 /// A string of up to 63 characters.
 pub struct Text {
-    is_set: AtomicBool,
-    /// Ends in NUL.
-    bytes: [AtomicU8; Self::SIZE],
+    is_set: Atomic<bool>,
+    /// Ends in NUL. There is no `Atomic<u8>`.
+    bytes: [Atomic<i8>; Self::SIZE],
 }
 
 impl Text {
@@ -152,14 +150,14 @@ impl Text {
     /// A parameter that is not set.
     pub const fn unset() -> Self {
         Self {
-            is_set: AtomicBool::new(false),
-            bytes: [const { AtomicU8::new(0) }; Self::SIZE],
+            is_set: Atomic::new(false),
+            bytes: [const { Atomic::new(0) }; Self::SIZE],
         }
     }
 
     /// Sets the string that sysfs shows if none was given.
     pub fn set_default(&self, default: &[u8]) {
-        if !self.is_set.load(Ordering::Relaxed) {
+        if !self.is_set.load(Relaxed) {
             // A default that is too long is none.
             let _ = self.replace(default);
         }
@@ -170,18 +168,19 @@ impl Text {
             return Err(E2BIG);
         }
         for (index, to) in self.bytes.iter().enumerate() {
-            to.store(arg.get(index).copied().unwrap_or(0), Ordering::Relaxed);
+            let byte = arg.get(index).copied().unwrap_or(0);
+            to.store(i8::from_ne_bytes([byte]), Relaxed);
         }
-        self.is_set.store(true, Ordering::Relaxed);
+        self.is_set.store(true, Relaxed);
         Ok(())
     }
 
     /// The string, if one was given.
     pub fn value(&self) -> Option<TextValue> {
-        self.is_set.load(Ordering::Relaxed).then(|| {
+        self.is_set.load(Relaxed).then(|| {
             let mut value = [0; Self::SIZE];
             for (to, from) in value.iter_mut().zip(&self.bytes) {
-                *to = from.load(Ordering::Relaxed);
+                [*to] = from.load(Relaxed).to_ne_bytes();
             }
             TextValue(value)
         })
