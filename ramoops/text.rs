@@ -2,7 +2,8 @@
 
 //! The text of a record: taken from the kernel log, and compressed if that is asked for.
 
-use super::{
+use super::dumper::Dump;
+use crate::{
     linux::{
         array::Array,
         kmsg_dump::LogIter,
@@ -12,8 +13,7 @@ use super::{
         fit,
         Encoding,
         Geometry, //
-    },
-    Dump, //
+    }, //
 };
 use kernel::prelude::*;
 

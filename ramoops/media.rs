@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The region as a store: mapped, protected against bit flips if asked for, and read.
+
+use super::params;
+#[cfg(test_hooks)]
+use crate::test_hooks;
+use crate::{
+    linux::{
+        array::Array,
+        crc32c::crc32c,
+        region::{
+            Mapping,
+            MemType, //
+        },
+        rslib::Codec,
+        stock_ramoops, //
+    },
+    ringbuf::{
+        layout::ECC_MAX,
+        Census,
+        Encoder,
+        Geometry,
+        Memory,
+        Options,
+        Slot,
+        Store, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    time::NSEC_PER_SEC, //
+};
+
+/// The region, and the code that protects it against bit flips.
+pub(crate) struct Media {
+    pub(crate) mapping: Mapping,
+    /// With `ecc` only.
+    code: Option<Code>,
+}
+
+/// Parity is computed by an encoder of our own, in a fraction of the time.
+struct Code {
+    encoder: Encoder<Array<u64>>,
+    codec: Codec,
+}
+
+impl Memory for Media {
+    fn len(&self) -> usize {
+        self.mapping.len()
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        self.mapping.read(offset, buf)
+    }
+
+    fn write(&self, offset: usize, data: &[u8]) -> bool {
+        #[cfg(test_hooks)]
+        test_hooks::before_write();
+        self.mapping.write(offset, data)
+    }
+
+    fn barrier(&self, offset: usize, len: usize) {
+        self.mapping.barrier(offset, len)
+    }
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        crc32c(crc, data)
+    }
+
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        if let Some(code) = &self.code {
+            code.encoder.encode(block, parity);
+        }
+    }
+
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        let code = self.code.as_ref()?;
+        // Nearly always nothing is wrong, which the encoder tells much sooner than the decoder.
+        let mut expected = [0; ECC_MAX];
+        let expected = expected.get_mut(..parity.len())?;
+        code.encoder.encode(block, expected);
+        if *expected == *parity {
+            return Some(0);
+        }
+        code.codec.decode(block, parity)
+    }
+}
+
+/// The region as a store.
+pub(crate) struct Opened {
+    pub(crate) store: RamStore,
+    /// What it held when it was opened.
+    pub(crate) census: Census,
+}
+
+pub(crate) type RamStore = Store<Media, Array<Slot>>;
+
+/// Finds and maps the region. Returns where it is, how it is divided, and the mapping.
+#[inline(never)]
+pub(crate) fn map() -> Result<(u64, Geometry, Media)> {
+    let mem_type = MemType::from_number(params::values::mem_type.value()).ok_or_else(|| {
+        pr_err!(
+            "mem_type={}: must be 0 (write-combined), 1 (unbuffered) or 2 (cached)\n",
+            params::values::mem_type.value()
+        );
+        EINVAL
+    })?;
+    let region = params::find_region()?;
+    let geometry = params::geometry(region.len())?;
+    let start = region.start();
+    let code = code(&geometry)?;
+    if stock_ramoops::uses(start..start.saturating_add(region.len() as u64)) {
+        pr_err!(
+            "mem_address={:#x} mem_size={:#x}: the module ramoops uses this memory; rmmod it first\n",
+            start,
+            geometry.mem_size()
+        );
+        return Err(EBUSY);
+    }
+    let mapping = region
+        .claim_and_map(c"rust_ramoops", mem_type)
+        .inspect_err(|refusal| {
+            pr_err!(
+                "mem_address={:#x} mem_size={:#x}: {}\n",
+                start,
+                geometry.mem_size(),
+                refusal
+            );
+        })?;
+    Ok((start, geometry, Media { mapping, code }))
+}
+
+/// The code for the parity that the parameters ask for.
+fn code(geometry: &Geometry) -> Result<Option<Code>> {
+    let parity_len = geometry.ecc_size();
+    if parity_len == 0 {
+        return Ok(None);
+    }
+    let codec = Codec::new(parity_len).inspect_err(|_| {
+        pr_err!(
+            "ecc={}: needs the module reed_solomon; modprobe it first\n",
+            parity_len
+        );
+    })?;
+    let table = Array::new(Encoder::<Array<u64>>::table_len(parity_len))?;
+    let encoder = Encoder::new(parity_len, table).ok_or(EINVAL)?;
+    Ok(Some(Code { encoder, codec }))
+}
+
+/// Reads the region.
+#[inline(never)]
+pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<KBox<Opened>> {
+    let slots = Array::new(geometry.slots())?;
+    let options = Options {
+        loop_ns: params::values::loop_secs
+            .value()
+            .saturating_mul(NSEC_PER_SEC as u64),
+    };
+    let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
+    Ok(KBox::new(Opened { store, census }, GFP_KERNEL)?)
+}
