@@ -9,6 +9,7 @@ pub mod linux {
     //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
 
     pub mod bindings;
+    mod module;
     pub mod mtd;
     pub mod param;
     pub mod region;

@@ -12,6 +12,7 @@ pub mod linux {
     pub mod crc32c;
     pub mod debugfs;
     pub mod kmsg_dump;
+    mod module;
     pub mod param;
     pub mod random;
     pub mod region;

@@ -9,7 +9,10 @@
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
 #[cfg(CONFIG_DEBUG_FS)]
-use super::bindings;
+use super::{
+    bindings,
+    module::this_module, //
+};
 use core::marker::PhantomPinned;
 #[cfg(CONFIG_DEBUG_FS)]
 use core::ptr;
@@ -112,8 +115,7 @@ impl<T: Writer + Send + Sync + 'static> PinnedDrop for File<T> {
 #[cfg(CONFIG_DEBUG_FS)]
 impl<T: Writer + Send + Sync + 'static> File<T> {
     const OPS: &'static bindings::file_operations = &bindings::file_operations {
-        #[cfg(MODULE)]
-        owner: (&raw const bindings::__this_module).cast_mut(),
+        owner: this_module(),
         open: Some(Self::open),
         read: Some(bindings::seq_read),
         llseek: Some(bindings::seq_lseek),

@@ -6,6 +6,7 @@
 
 use super::{
     bindings,
+    module::this_module,
     region::Mapping, //
 };
 use core::{
@@ -230,14 +231,6 @@ pub fn synchronize() {
     // SAFETY: There is no device of a negative number, and -1 asks for one by its address. So no reference
     // is taken, and all that this does is to take that lock.
     let _ = unsafe { bindings::get_mtd_device(ptr::null_mut(), -2) };
-}
-
-/// What the MTD core knows this module by.
-fn this_module() -> *mut bindings::module {
-    #[cfg(MODULE)]
-    return (&raw const bindings::__this_module).cast_mut();
-    #[cfg(not(MODULE))]
-    return ptr::null_mut();
 }
 
 /// Whether this module is loaded, and its code will not go while a device is open.

@@ -11,6 +11,7 @@
 
 use super::{
     bindings,
+    module::this_module,
     str, //
 };
 use core::{
@@ -231,8 +232,8 @@ pub struct ParamLock(PhantomData<*mut ()>);
 impl ParamLock {
     /// Takes the lock; waits for it. Not for use in [`Param::set`], which is called with it held.
     pub fn take() -> ParamLockGuard {
-        // SAFETY: `__this_module` is this module, alive while its code runs.
-        unsafe { bindings::kernel_param_lock((&raw const bindings::__this_module).cast_mut()) };
+        // SAFETY: This module is alive while its code runs.
+        unsafe { bindings::kernel_param_lock(this_module()) };
         // INVARIANT: The lock was just taken.
         ParamLockGuard(ParamLock(PhantomData))
     }
@@ -258,7 +259,7 @@ impl DerefMut for ParamLockGuard {
 impl Drop for ParamLockGuard {
     fn drop(&mut self) {
         // SAFETY: By the invariant of `ParamLock` the lock is held.
-        unsafe { bindings::kernel_param_unlock((&raw const bindings::__this_module).cast_mut()) };
+        unsafe { bindings::kernel_param_unlock(this_module()) };
     }
 }
 
@@ -305,10 +306,7 @@ impl KernelParam {
     ) -> Self {
         Self(bindings::kernel_param {
             name: kernel::str::as_char_ptr_in_const_context(name),
-            #[cfg(MODULE)]
-            mod_: (&raw const bindings::__this_module).cast_mut(),
-            #[cfg(not(MODULE))]
-            mod_: core::ptr::null_mut(),
+            mod_: this_module(),
             ops: ParamVTable::<T>::OPS,
             perm,
             level: -1,
