@@ -305,8 +305,10 @@ pub fn forge(ram: &Ram, geometry: &Geometry, input: &mut Bytes<'_>, base: Option
         payload_crc,
         reason: number() as u32,
         description: [flags; 60],
-        loop_start: number(),
         release: [flags; 40],
+        loop_start: number(),
+        params: *geometry.params(),
+        slot,
     };
     let seal_at = geometry.seal_offset(slot).unwrap();
     bytes[seal_at..seal_at + SEAL_LEN].copy_from_slice(&seal.encode::<&Ram>());

@@ -47,6 +47,7 @@ fuzz_target!(|data: &[u8]| {
             1 => Some(Format::Mtdoops),
             _ => None,
         },
+        is_placed: mode & 8 != 0,
         record_size: hint(&mut input),
         console_size: hint(&mut input),
         ftrace_size: hint(&mut input),
@@ -80,6 +81,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(found) = detect(&image, &hints) else {
         return;
     };
+    let image = found.region(&image);
     let region = Region {
         bytes: &image,
         layout: found.layout,

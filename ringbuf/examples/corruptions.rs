@@ -21,7 +21,7 @@ use common::{
     Image, //
 };
 use ringbuf::{
-    layout::{HEADER_LEN, SEAL_LEN, SEAL_MAGIC_OFFSET, SEAL_START, SEAL_TAIL_LEN},
+    layout::{HEADER_LEN, SEAL_CRC_OFFSET, SEAL_LEN, SEAL_MAGIC_OFFSET, SEAL_TAIL_LEN},
     Geometry,
     Memory,
     Seal, //
@@ -41,7 +41,7 @@ struct Line<'a> {
 type Set<T> = fn(&mut Seal, T);
 
 /// Fields that are numbers. Values are cut to the width of the field.
-const NUMBERS: [(&str, Set<u64>); 11] = [
+const NUMBERS: [(&str, Set<u64>); 18] = [
     ("seq", |seal, n| seal.seq = n),
     ("dump", |seal, n| seal.dump = n),
     ("realtime_ns", |seal, n| seal.realtime_ns = n),
@@ -52,11 +52,28 @@ const NUMBERS: [(&str, Set<u64>); 11] = [
     ("payload_crc", |seal, n| seal.payload_crc = n as u32),
     ("reason", |seal, n| seal.reason = n as u32),
     ("loop_start", |seal, n| seal.loop_start = n),
+    ("mem_size", |seal, n| seal.params.mem_size = n as usize),
+    ("record_size", |seal, n| {
+        seal.params.record_size = n as u32 as usize
+    }),
+    ("console_size", |seal, n| {
+        seal.params.console_size = n as u32 as usize
+    }),
+    ("ftrace_size", |seal, n| {
+        seal.params.ftrace_size = n as u32 as usize
+    }),
+    ("pmsg_size", |seal, n| {
+        seal.params.pmsg_size = n as u32 as usize
+    }),
+    ("ecc_size", |seal, n| {
+        seal.params.ecc_size = n as u32 as usize
+    }),
+    ("slot", |seal, n| seal.slot = n as u32 as usize),
     // Numbers that fit each other, and so are believed.
     ("seq and dump", |seal, n| (seal.seq, seal.dump) = (n, n)),
 ];
 
-/// Fields that are bytes. With 0 a text is empty, and with all others it has no NUL at its end.
+/// Fields that are bytes. With all but a blank a text has no end.
 const BYTES: [(&str, Set<u8>); 3] = [
     ("boot_id", |seal, byte| seal.boot_id.fill(byte)),
     ("description", |seal, byte| seal.description.fill(byte)),
@@ -64,16 +81,12 @@ const BYTES: [(&str, Set<u8>); 3] = [
 ];
 
 /// Fields that [`Seal`] does not have, with their offset and width.
-const OTHERS: [(&str, usize, usize); 5] = [
-    ("start", SEAL_START, 4),
-    ("length", SEAL_LEN - SEAL_TAIL_LEN, 2),
-    ("version", SEAL_LEN - SEAL_TAIL_LEN + 2, 2),
+const OTHERS: [(&str, usize, usize); 4] = [
+    ("length", SEAL_LEN - SEAL_TAIL_LEN + 8, 2),
+    ("version", SEAL_LEN - SEAL_TAIL_LEN + 10, 2),
     ("magic", SEAL_MAGIC_OFFSET, 4),
     ("crc", SEAL_CRC_OFFSET, 4),
 ];
-
-/// It is the last field, and covers all before it.
-const SEAL_CRC_OFFSET: usize = SEAL_LEN - 4;
 
 fn main() -> ExitCode {
     common::exit("corruptions", run())
@@ -94,7 +107,8 @@ fn run() -> Result<(), String> {
     if !image.read(header_at, &mut header) || !image.read(seal_at, &mut raw) {
         return Err("the image is too short".into());
     }
-    let seal = Seal::decode::<Image>(&raw, geometry.payload_capacity())
+    let seal = Seal::decode::<Image>(&raw)
+        .filter(|seal| geometry.is_place_of(seal, slot))
         .ok_or("there is no record of ours in this slot")?;
     let values = bombs(&geometry, &seal);
 
@@ -115,7 +129,7 @@ fn run() -> Result<(), String> {
         }
     }
     for (field, set) in BYTES {
-        for byte in [0, 1, b'%', b'\n', 0xff] {
+        for byte in [0, 1, b' ', b'%', b'\n', 0xff] {
             let mut new = seal;
             set(&mut new, byte);
             let new = new.encode::<Image>();
@@ -126,9 +140,9 @@ fn run() -> Result<(), String> {
         for value in &values {
             let mut new = raw;
             new[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
-            if at != SEAL_CRC_OFFSET {
+            if at < SEAL_CRC_OFFSET {
                 let crc = !Image::crc32c(!0, &new[..SEAL_CRC_OFFSET]);
-                new[SEAL_CRC_OFFSET..].copy_from_slice(&crc.to_le_bytes());
+                new[SEAL_CRC_OFFSET..SEAL_MAGIC_OFFSET].copy_from_slice(&crc.to_le_bytes());
             }
             spoilt.add_seal(field, &value.to_string(), seal_at, &raw, new)?;
         }
@@ -165,7 +179,8 @@ impl Spoilt {
         new: [u8; SEAL_LEN],
     ) -> Result<(), String> {
         let mut torn = new;
-        torn[SEAL_CRC_OFFSET..].copy_from_slice(&old[SEAL_CRC_OFFSET..]);
+        let crc = SEAL_CRC_OFFSET..SEAL_MAGIC_OFFSET;
+        torn[crc.clone()].copy_from_slice(&old[crc]);
         // `crc` itself has no right value but the old one.
         let forged = new[..SEAL_CRC_OFFSET] != old[..SEAL_CRC_OFFSET];
         self.add(field, value, forged, at, old, &new)?;

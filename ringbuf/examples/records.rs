@@ -155,7 +155,7 @@ fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
             Kind::Damaged(_) => "damaged",
             Kind::Salvaged { .. } => "salvaged",
             Kind::Cleared(_) => "cleared",
-            Kind::Torn => "torn",
+            Kind::Torn(_) => "torn",
             Kind::Empty => "empty",
             Kind::Zero => "zero",
             Kind::Erased => "erased",
@@ -167,7 +167,10 @@ fn slot_line(image: &Image, geometry: &Geometry, slot: usize) -> SlotLine {
     };
 
     match kind {
-        Kind::Sealed(seal) | Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => {
+        Kind::Sealed(seal)
+        | Kind::Damaged(seal)
+        | Kind::Torn(Some(seal))
+        | Kind::Cleared(Some(seal)) => {
             line.seq = Some(seal.seq);
             line.dump = Some(seal.dump);
             line.part = Some(seal.part);

@@ -2,15 +2,16 @@
 
 //! What is in the region when a store is opened, and why there is no record if there is none.
 
-use core::ops::Deref;
+use core::ops::{
+    Deref,
+    Range, //
+};
 
 use super::{
-    geometry::{
-        Geometry,
-        Params, //
-    },
+    geometry::Geometry,
     layout::{
         Header,
+        Params,
         Seal,
         HEADER_LEN,
         ZONE_MIN, //
@@ -21,7 +22,10 @@ use super::{
     },
     memory::Memory,
     order::Known,
-    prefix::Stamp,
+    others::{
+        Others,
+        OTHERS_MAX, //
+    },
     read::{
         classify,
         header,
@@ -69,6 +73,10 @@ pub struct Census {
     pub corrected: usize,
     /// Blocks in all records, headers included, which it could not.
     pub bad_blocks: usize,
+    /// Records in zones of other parameters.
+    pub others: usize,
+    /// These parameters.
+    pub other_params: [Option<Params>; OTHERS_MAX],
     /// The slot that the next record takes.
     pub next: Option<usize>,
     /// The highest sequence number in a seal, be it of a deleted, damaged or overwritten record.
@@ -153,7 +161,7 @@ impl Found {
         self.census.diagnosis = diagnose(mem, geometry, &self.census, self.zero);
     }
 
-    /// Reads all slots, whose numbers have that order.
+    /// Reads all slots, whose numbers have that order, and what lies in zones of other parameters.
     #[inline(never)]
     fn look_at_all<M: Memory, T: Deref<Target = [Slot]>>(
         &mut self,
@@ -167,36 +175,83 @@ impl Found {
             ..Self::default()
         };
         self.census.slots = table.len();
+        let mut others = Others::default();
+        let mut searched = 0;
         for index in 0..table.len() {
-            let worth = self.look(mem, geometry, index);
+            let (worth, vouched) = self.look(mem, geometry, index);
             table.note(index, worth);
+            if let Some(vouched) = vouched {
+                others.search(mem, geometry, searched..vouched.start);
+                searched = vouched.end;
+            }
+        }
+        others.search(mem, geometry, searched..geometry.mem_size());
+        self.census.other_params = others.params();
+        for params in others.params().into_iter().flatten() {
+            if let Ok(other) = Geometry::new(params) {
+                self.look_at_others(mem, geometry, table, &other);
+            }
         }
     }
 
-    /// Reads one slot.
+    /// Reads the zones of other parameters. The slots in which their records lie are worth as much.
     #[inline(never)]
-    fn look<M: Memory>(&mut self, mem: &M, geometry: &Geometry, index: usize) -> Worth {
+    fn look_at_others<M: Memory, T: Deref<Target = [Slot]>>(
+        &mut self,
+        mem: &M,
+        geometry: &Geometry,
+        table: &Table<T>,
+        other: &Geometry,
+    ) {
+        for index in 0..other.slots() {
+            // No zone behind this one is in the region.
+            let Some(found) = sealed(mem, other, index) else {
+                break;
+            };
+            let (Some(seal), Some(zone)) = (found, other.slot_offset(index)) else {
+                continue;
+            };
+            let slot = slot_at(geometry, zone);
+            if geometry.is_place_of(&seal, slot) {
+                continue;
+            }
+            self.census.others = self.census.others.saturating_add(1);
+            let worth = self.ours(&seal, slot);
+            let record = vouched(other, index, &seal);
+            let rest = other
+                .seal_offset(index)
+                .map(|at| at..zone.saturating_add(other.stride()));
+            for range in [record, rest].into_iter().flatten() {
+                let last = slot_at(geometry, range.end.saturating_sub(1));
+                for slot in slot_at(geometry, range.start)..=last {
+                    table.raise(slot, worth);
+                }
+            }
+        }
+    }
+
+    /// Reads one slot. Returns what it is worth, and the range that a whole seal vouches for.
+    #[inline(never)]
+    fn look<M: Memory>(
+        &mut self,
+        mem: &M,
+        geometry: &Geometry,
+        index: usize,
+    ) -> (Worth, Option<Range<usize>>) {
         let Some(content) = classify(mem, geometry, index) else {
-            return Worth::NOTHING;
+            return (Worth::NOTHING, None);
         };
         self.count(&content);
-        match &content.kind {
-            Kind::Sealed(seal) | Kind::Damaged(seal) => {
-                self.seen.note(seal.dump);
+        let worth = match &content.kind {
+            Kind::Sealed(seal) => {
+                let worth = self.ours(seal, index);
+                return (worth, vouched(geometry, index, seal));
+            }
+            Kind::Torn(Some(seal)) => self.ours(seal, index),
+            Kind::Damaged(seal) if agrees(mem, geometry, index, seal) => self.ours(seal, index),
+            Kind::Damaged(seal) => {
                 self.number(seal.seq, index, Some(seal));
-                if let (Kind::Damaged(_), false) =
-                    (&content.kind, agrees(mem, geometry, index, seal))
-                {
-                    return Worth::undated(None);
-                }
-                if seal.loop_start != 0 {
-                    self.firsts.add(self.order.rank(seal.loop_start));
-                }
-                let worth = Worth::ours(self.order.rank(seal.dump), seal.part);
-                if self.newest.is_none_or(|(newest, _)| worth > newest) {
-                    self.newest = Some((worth, micros(seal.realtime_ns)));
-                }
-                worth
+                Worth::undated(None)
             }
             Kind::Cleared(Some(seal)) => {
                 self.number(seal.seq, index, None);
@@ -206,7 +261,7 @@ impl Found {
                 if let Some(seq) = foreign.covered_seq {
                     self.number(seq, index, None);
                 }
-                let time = time(&foreign.stamp);
+                let time = time(foreign.stamp.micros());
                 if self.newest_foreign.is_none_or(|(newest, _)| time > newest) {
                     self.newest_foreign = Some((time, index));
                 }
@@ -215,15 +270,31 @@ impl Found {
                     false => Worth::foreign(time),
                 }
             }
-            Kind::Newer { text, .. } => {
-                Worth::undated(text.as_ref().map(|foreign| time(&foreign.stamp)))
+            Kind::Newer { seq, .. } => {
+                self.number(*seq, index, None);
+                Worth::ours(self.order.rank(*seq), 1)
             }
-            Kind::Torn => Worth::undated(None),
+            Kind::Torn(None) => Worth::undated(None),
             Kind::Salvaged { .. } => Worth::SALVAGED,
             Kind::Cleared(None) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage => {
                 Worth::NOTHING
             }
+        };
+        (worth, None)
+    }
+
+    /// Takes note of a record of ours with a number, and returns what it is worth.
+    fn ours(&mut self, seal: &Seal, index: usize) -> Worth {
+        self.seen.note(seal.dump);
+        self.number(seal.seq, index, Some(seal));
+        if seal.loop_start != 0 {
+            self.firsts.add(self.order.rank(seal.loop_start));
         }
+        let worth = Worth::ours(self.order.rank(seal.dump), seal.part);
+        if self.newest.is_none_or(|(newest, _)| worth > newest) {
+            self.newest = Some((worth, time(seal.micros())));
+        }
+        worth
     }
 
     /// Notes a number. Any seal will do: numbers are not to be used again while one is there.
@@ -247,7 +318,7 @@ impl Found {
             Kind::Newer { .. } => &mut census.newer,
             Kind::Damaged(_) => &mut census.damaged,
             Kind::Salvaged { .. } => &mut census.salvaged,
-            Kind::Torn => &mut census.torn,
+            Kind::Torn(_) => &mut census.torn,
             Kind::Cleared(_) => &mut census.cleared,
             Kind::Empty => &mut census.empty,
             Kind::Zero | Kind::Erased => &mut census.blank,
@@ -275,15 +346,29 @@ fn is_ours(geometry: &Geometry, foreign: &Foreign) -> bool {
 }
 
 /// A time in microseconds, of which a stamp has no more digits, as a number that only grows.
-fn time(stamp: &Stamp) -> u64 {
-    let micros = stamp.secs.saturating_mul(1_000_000);
-    let micros = micros.saturating_add(i64::from(stamp.nanos / 1000));
+fn time(micros: i64) -> u64 {
     (micros as u64) ^ (1 << 63)
 }
 
-/// The same for a time of ours.
-fn micros(realtime_ns: u64) -> u64 {
-    (realtime_ns / 1000) ^ (1 << 63)
+/// Returns the slot in which an offset lies, or would lie.
+fn slot_at(geometry: &Geometry, offset: usize) -> usize {
+    offset.checked_div(geometry.stride()).unwrap_or(0)
+}
+
+/// Returns where header and payload of a record lie.
+fn vouched(geometry: &Geometry, slot: usize, seal: &Seal) -> Option<Range<usize>> {
+    let size = usize::try_from(seal.size).ok()?;
+    let end = geometry.data_offset(slot)?.checked_add(size)?;
+    Some(geometry.slot_offset(slot)?..end)
+}
+
+/// Returns the seal of a record with a number. `None` if there is no such zone.
+fn sealed<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<Option<Seal>> {
+    Some(match classify(mem, geometry, slot)?.kind {
+        Kind::Sealed(seal) | Kind::Torn(Some(seal)) => Some(seal),
+        Kind::Damaged(seal) => agrees(mem, geometry, slot, &seal).then_some(seal),
+        _ => None,
+    })
 }
 
 /// Tells why there is no record. `zero` is the number of zones filled with 0x00.
@@ -301,7 +386,7 @@ fn diagnose<M: Memory>(
         census.salvaged,
         census.torn,
     ];
-    if records != [0; 6] {
+    if records != [0; 6] || census.others != 0 {
         return None;
     }
     Some(if zero == census.slots {

@@ -7,8 +7,8 @@ use super::{
     layout::{
         Header,
         ECC_MAX,
-        HEADER_LEN,
         HEADER_START,
+        SEAL_MAGIC,
         SIG, //
     },
     memory::Memory,
@@ -31,10 +31,18 @@ const PIECE: usize = 256;
 /// the memory refused a write.
 pub fn clear<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<()> {
     let zone = geometry.slot_offset(slot)?;
-    if let Kind::Sealed(_) | Kind::Damaged(_) | Kind::Newer { .. } | Kind::Foreign(_) =
-        classify(mem, geometry, slot)?.kind
+    let kind = classify(mem, geometry, slot)?.kind;
+    if let Kind::Sealed(_)
+    | Kind::Damaged(_)
+    | Kind::Torn(Some(_))
+    | Kind::Newer { .. }
+    | Kind::Foreign(_) = kind
     {
         empty(mem, geometry, slot, zone)?;
+    }
+    if let Kind::Sealed(_) | Kind::Torn(Some(_)) = kind {
+        // Of a record that is said to be incomplete it cannot be said that it was deleted.
+        write(mem, geometry.magic_offset(slot)?, &SEAL_MAGIC.to_le_bytes())?;
     }
     match classify(mem, geometry, slot)?.kind {
         Kind::Cleared(_) | Kind::Empty => Some(()),
@@ -51,7 +59,7 @@ fn empty<M: Memory>(mem: &M, geometry: &Geometry, slot: usize, zone: usize) -> O
         size: 0,
     }
     .encode();
-    // `sig` last: without it the zone is empty for mainline, with it and these it is as well.
+    // `sig` last: it is what says that the record was deleted, and not lost.
     let fields = raw.get(HEADER_START..)?;
     write(mem, zone.checked_add(HEADER_START)?, fields)?;
     if geometry.ecc_size() != 0 {
@@ -63,10 +71,9 @@ fn empty<M: Memory>(mem: &M, geometry: &Geometry, slot: usize, zone: usize) -> O
     write(mem, zone, raw.get(..HEADER_START)?)
 }
 
-/// Fills a zone with 0xff, beginning with its header.
+/// Fills a zone with 0xff.
 fn erase<M: Memory>(mem: &M, geometry: &Geometry, zone: usize) -> Option<()> {
     let piece = [0xff; PIECE];
-    write(mem, zone, piece.get(..HEADER_LEN)?)?;
     let end = zone.checked_add(geometry.stride())?;
     let mut at = zone;
     while at < end {

@@ -3,31 +3,17 @@
 //! Where zones lie in the region, from the parameters: as mainline lays them out.
 
 use super::layout::{
+    Params,
+    Seal,
     DATA_MIN,
     ECC_BLOCK,
     ECC_MAX,
     HEADER_LEN,
     SEAL_LEN,
+    SEAL_MAGIC_OFFSET,
     ZONE_MAX,
     ZONE_MIN, //
 };
-
-/// The module parameters that determine a zone map, with mainline's meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Params {
-    /// Size of the region.
-    pub mem_size: usize,
-    /// Size of one dmesg record.
-    pub record_size: usize,
-    /// Size of the console zone; 0 for none.
-    pub console_size: usize,
-    /// Size of the ftrace zones together; 0 for none.
-    pub ftrace_size: usize,
-    /// Size of the pmsg zone; 0 for none.
-    pub pmsg_size: usize,
-    /// Bytes of parity per block; 0 for none.
-    pub ecc_size: usize,
-}
 
 /// Why there is no zone map for some [`Params`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,6 +244,27 @@ impl Geometry {
     /// Returns where the seal of dmesg zone `slot` begins.
     pub fn seal_offset(&self, slot: usize) -> Option<usize> {
         self.data_offset(slot)?.checked_add(self.payload_capacity())
+    }
+
+    /// Returns where the magic number of dmesg zone `slot` begins: at the end of its data area.
+    pub(super) fn magic_offset(&self, slot: usize) -> Option<usize> {
+        self.seal_offset(slot)?.checked_add(SEAL_MAGIC_OFFSET)
+    }
+
+    /// Whether a seal that lies where that of dmesg zone `slot` belongs is about this very zone.
+    ///
+    /// Other parameters may give the same zone; then it is.
+    pub fn is_place_of(&self, seal: &Seal, slot: usize) -> bool {
+        let is_zone = || {
+            let other = Self::new(seal.params).ok()?;
+            (other.slot_offset(seal.slot)? == self.slot_offset(slot)?
+                && other.stride == self.stride
+                && other.ecc_size() == self.ecc_size())
+            .then_some(())
+        };
+        let fits = usize::try_from(seal.size).is_ok_and(|size| size <= self.payload_capacity());
+        let is_same = seal.params == self.params && seal.slot == slot && slot < self.slots;
+        fits && (is_same || is_zone().is_some())
     }
 
     /// Returns the number of the block that byte `pos` of the data area belongs to.

@@ -19,11 +19,11 @@ pub const SIG: u32 = 0x4347_4244;
 pub const HEADER_START: usize = 4;
 
 /// Length of the seal, which is the last thing in the data area of a dmesg zone.
-pub const SEAL_LEN: usize = 192;
+pub const SEAL_LEN: usize = 220;
 
 /// Length of the part of a seal that lies at the same distance from the end in every version:
-/// `u16 length, u16 version, u32 magic, u32 crc`.
-pub const SEAL_TAIL_LEN: usize = 12;
+/// `u64 seq, u16 length, u16 version, u32 crc, u32 magic`.
+pub const SEAL_TAIL_LEN: usize = 20;
 
 /// Version of the seal that this code writes and reads.
 pub const SEAL_VERSION: u16 = 1;
@@ -31,17 +31,20 @@ pub const SEAL_VERSION: u16 = 1;
 /// Magic number of a seal.
 pub const SEAL_MAGIC: u32 = u32::from_le_bytes(*b"SEAL");
 
-/// Magic number in place of [`SEAL_MAGIC`] while a record is being written.
+/// Magic number in place of [`SEAL_MAGIC`] while the record is being written.
 ///
-/// The two differ in one byte only, so that a write of one over the other cannot be torn.
+/// The two differ in one byte only, so that a write of one over the other cannot be torn, and in
+/// more than one bit of it.
 pub const SEAL_MAGIC_WRITING: u32 = u32::from_le_bytes(*b"SEAW");
 
-/// Offset of the magic number in a seal of version 1. The CRC follows it.
-pub const SEAL_MAGIC_OFFSET: usize = 184;
+/// Offset of the magic number in a seal of version 1: it comes last. The CRC does not cover it.
+pub const SEAL_MAGIC_OFFSET: usize = SEAL_LEN - 4;
 
-/// Offset in a seal of version 1 of the copy of the header's `start`. It is always 0: our records
-/// are linear.
-pub const SEAL_START: usize = 56;
+/// Offset of the CRC in a seal of version 1, and how much it covers.
+pub const SEAL_CRC_OFFSET: usize = SEAL_LEN - 8;
+
+/// Offset and length of the texts in a seal of version 1. None of their bytes is 0x00 or 0xff.
+pub const SEAL_TEXT: (usize, usize) = (60, DESCRIPTION_LEN + RELEASE_LEN);
 
 /// The highest number of a part.
 pub const PART_MAX: u32 = 0xffff;
@@ -145,6 +148,23 @@ impl Header {
     }
 }
 
+/// The module parameters that determine a zone map, with mainline's meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Params {
+    /// Size of the region.
+    pub mem_size: usize,
+    /// Size of one dmesg record.
+    pub record_size: usize,
+    /// Size of the console zone; 0 for none.
+    pub console_size: usize,
+    /// Size of the ftrace zones together; 0 for none.
+    pub ftrace_size: usize,
+    /// Size of the pmsg zone; 0 for none.
+    pub pmsg_size: usize,
+    /// Bytes of parity per block; 0 for none.
+    pub ecc_size: usize,
+}
+
 /// What a seal says about its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
@@ -169,26 +189,32 @@ pub struct Seal {
     pub payload_crc: u32,
     /// `enum kmsg_dump_reason`.
     pub reason: u32,
-    /// Panic description; cut, and padded with NUL.
+    /// Panic description; cut, and padded.
     pub description: [u8; DESCRIPTION_LEN],
+    /// Kernel release; cut, and padded.
+    pub release: [u8; RELEASE_LEN],
     /// If this dump continues a loop of crashes: sequence number of part 1 of the dump with which
     /// the loop began. Otherwise 0.
     pub loop_start: u64,
-    /// Kernel release; cut, and padded with NUL.
-    pub release: [u8; RELEASE_LEN],
+    /// How the region is divided.
+    pub params: Params,
+    /// Number of the zone that the record is in.
+    pub slot: usize,
 }
 
 /// The part of a seal that all versions share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealTail {
+    /// Sequence number of the record.
+    pub seq: u64,
     /// Length of the whole seal.
     pub length: u16,
     /// Version of the seal.
     pub version: u16,
-    /// [`SEAL_MAGIC`] or [`SEAL_MAGIC_WRITING`].
-    pub magic: u32,
     /// CRC-32C of all bytes of the seal before this field.
     pub crc: u32,
+    /// [`SEAL_MAGIC`] or [`SEAL_MAGIC_WRITING`].
+    pub magic: u32,
 }
 
 impl SealTail {
@@ -196,51 +222,61 @@ impl SealTail {
     /// longer one.
     pub fn decode(raw: &[u8; SEAL_LEN]) -> Self {
         Self {
-            length: u16::from_le_bytes(get(raw, 180)),
-            version: u16::from_le_bytes(get(raw, 182)),
+            seq: u64::from_le_bytes(get(raw, 200)),
+            length: u16::from_le_bytes(get(raw, 208)),
+            version: u16::from_le_bytes(get(raw, 210)),
+            crc: u32::from_le_bytes(get(raw, SEAL_CRC_OFFSET)),
             magic: u32::from_le_bytes(get(raw, SEAL_MAGIC_OFFSET)),
-            crc: u32::from_le_bytes(get(raw, 188)),
         }
     }
-}
 
-/// The magic number and CRC which break a seal, to be written at [`SEAL_MAGIC_OFFSET`].
-pub fn broken_seal() -> [u8; 8] {
-    let mut raw = [0; 8];
-    put(&mut raw, 0, &SEAL_MAGIC_WRITING.to_le_bytes());
-    raw
+    /// Whether it is that of a seal, of which the record may be incomplete.
+    pub fn is_seal(&self) -> bool {
+        matches!(self.magic, SEAL_MAGIC | SEAL_MAGIC_WRITING)
+    }
 }
 
 impl Seal {
     /// Makes the bytes of a seal. It is little-endian, and bytes only: zones have no alignment.
     pub fn encode<M: Memory>(&self) -> [u8; SEAL_LEN] {
+        let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
+        let params = &self.params;
         let mut raw = [0; SEAL_LEN];
-        put(&mut raw, 0, &self.seq.to_le_bytes());
-        put(&mut raw, 8, &self.dump.to_le_bytes());
-        put(&mut raw, 16, &self.realtime_ns.to_le_bytes());
-        put(&mut raw, 24, &self.boottime_ns.to_le_bytes());
-        put(&mut raw, 32, &self.boot_id);
-        put(&mut raw, 48, &self.part.to_le_bytes());
-        put(&mut raw, 52, &self.parts.to_le_bytes());
-        // `start` is 0, see `SEAL_START`.
-        put(&mut raw, 60, &self.size.to_le_bytes());
-        put(&mut raw, 64, &self.payload_crc.to_le_bytes());
-        put(&mut raw, 68, &self.reason.to_le_bytes());
-        put(&mut raw, 72, &self.description);
-        put(&mut raw, 132, &self.loop_start.to_le_bytes());
-        put(&mut raw, 140, &self.release);
-        put(&mut raw, 180, &192u16.to_le_bytes());
-        put(&mut raw, 182, &SEAL_VERSION.to_le_bytes());
-        put(&mut raw, SEAL_MAGIC_OFFSET, &SEAL_MAGIC.to_le_bytes());
+        put(&mut raw, 0, &self.dump.to_le_bytes());
+        put(&mut raw, 8, &self.realtime_ns.to_le_bytes());
+        put(&mut raw, 16, &self.boottime_ns.to_le_bytes());
+        put(&mut raw, 24, &self.boot_id);
+        put(&mut raw, 40, &self.part.to_le_bytes());
+        put(&mut raw, 44, &self.parts.to_le_bytes());
+        put(&mut raw, 48, &self.size.to_le_bytes());
+        put(&mut raw, 52, &self.payload_crc.to_le_bytes());
+        put(&mut raw, 56, &self.reason.to_le_bytes());
+        put(&mut raw, 60, &self.description);
+        put(&mut raw, 120, &self.release);
+        put(&mut raw, 160, &self.loop_start.to_le_bytes());
+        put(&mut raw, 168, &(params.mem_size as u64).to_le_bytes());
+        put(&mut raw, 176, &small(params.record_size));
+        put(&mut raw, 180, &small(params.console_size));
+        put(&mut raw, 184, &small(params.ftrace_size));
+        put(&mut raw, 188, &small(params.pmsg_size));
+        put(&mut raw, 192, &small(params.ecc_size));
+        put(&mut raw, 196, &small(self.slot));
+        put(&mut raw, 200, &self.seq.to_le_bytes());
+        put(&mut raw, 208, &220u16.to_le_bytes());
+        put(&mut raw, 210, &SEAL_VERSION.to_le_bytes());
         let crc = Self::crc::<M>(&raw);
-        put(&mut raw, 188, &crc.to_le_bytes());
+        put(&mut raw, SEAL_CRC_OFFSET, &crc.to_le_bytes());
+        put(&mut raw, SEAL_MAGIC_OFFSET, &SEAL_MAGIC.to_le_bytes());
         raw
     }
 
     /// Makes a seal from its bytes. `None` if it is not a valid seal of version 1.
-    pub fn decode<M: Memory>(raw: &[u8; SEAL_LEN], payload_capacity: usize) -> Option<Self> {
+    ///
+    /// Whether the record was completed is another question, see [`SealTail::magic`]; whether it
+    /// belongs where it lies is one for [`Geometry::is_place_of`](super::Geometry::is_place_of).
+    pub fn decode<M: Memory>(raw: &[u8; SEAL_LEN]) -> Option<Self> {
         let tail = SealTail::decode(raw);
-        if tail.magic != SEAL_MAGIC
+        if !tail.is_seal()
             || tail.version != SEAL_VERSION
             || usize::from(tail.length) != SEAL_LEN
             || tail.crc != Self::crc::<M>(raw)
@@ -248,57 +284,71 @@ impl Seal {
             return None;
         }
 
+        let small = |offset| usize::try_from(u32::from_le_bytes(get(raw, offset))).ok();
         let seal = Self {
-            seq: u64::from_le_bytes(get(raw, 0)),
-            dump: u64::from_le_bytes(get(raw, 8)),
-            realtime_ns: u64::from_le_bytes(get(raw, 16)),
-            boottime_ns: u64::from_le_bytes(get(raw, 24)),
-            boot_id: get(raw, 32),
-            part: u32::from_le_bytes(get(raw, 48)),
-            parts: u32::from_le_bytes(get(raw, 52)),
-            size: u32::from_le_bytes(get(raw, 60)),
-            payload_crc: u32::from_le_bytes(get(raw, 64)),
-            reason: u32::from_le_bytes(get(raw, 68)),
-            description: get(raw, 72),
-            loop_start: u64::from_le_bytes(get(raw, 132)),
-            release: get(raw, 140),
+            seq: tail.seq,
+            dump: u64::from_le_bytes(get(raw, 0)),
+            realtime_ns: u64::from_le_bytes(get(raw, 8)),
+            boottime_ns: u64::from_le_bytes(get(raw, 16)),
+            boot_id: get(raw, 24),
+            part: u32::from_le_bytes(get(raw, 40)),
+            parts: u32::from_le_bytes(get(raw, 44)),
+            size: u32::from_le_bytes(get(raw, 48)),
+            payload_crc: u32::from_le_bytes(get(raw, 52)),
+            reason: u32::from_le_bytes(get(raw, 56)),
+            description: get(raw, 60),
+            release: get(raw, 120),
+            loop_start: u64::from_le_bytes(get(raw, 160)),
+            params: Params {
+                mem_size: usize::try_from(u64::from_le_bytes(get(raw, 168))).ok()?,
+                record_size: small(176)?,
+                console_size: small(180)?,
+                ftrace_size: small(184)?,
+                pmsg_size: small(188)?,
+                ecc_size: small(192)?,
+            },
+            slot: small(196)?,
         };
-        let start = u32::from_le_bytes(get(raw, SEAL_START));
         // A forger can make the CRC right, so that nothing follows from it about the fields.
         let valid = seal.seq != 0
             && seal.dump != 0
             && !seq::is_before(seal.seq, seal.dump)
             && (1..=PART_MAX).contains(&seal.part)
             && (seal.parts == 0 || seal.parts == seal.part)
-            && (seal.loop_start == 0 || seq::is_before(seal.loop_start, seal.dump))
-            && start == 0
-            && usize::try_from(seal.size).is_ok_and(|size| size <= payload_capacity);
+            && (seal.loop_start == 0 || seq::is_before(seal.loop_start, seal.dump));
         valid.then_some(seal)
     }
 
     /// Returns the CRC of a seal of version 1, whatever is in its CRC field.
     fn crc<M: Memory>(raw: &[u8; SEAL_LEN]) -> u32 {
-        let covered: [u8; 188] = get(raw, 0);
+        let covered: [u8; SEAL_CRC_OFFSET] = get(raw, 0);
         !M::crc32c(!0, &covered)
+    }
+
+    /// Returns the wall-clock time in microseconds, as the stamp of the record has it.
+    pub fn micros(&self) -> i64 {
+        (self.realtime_ns / 1000) as i64
     }
 
     /// Returns the panic description without its padding.
     pub fn description(&self) -> &[u8] {
-        trim(&self.description)
+        self.description.trim_ascii_end()
     }
 
     /// Returns the kernel release without its padding.
     pub fn release(&self) -> &[u8] {
-        trim(&self.release)
+        self.release.trim_ascii_end()
     }
 }
 
-/// Returns what stands before the first NUL.
-fn trim(padded: &[u8]) -> &[u8] {
-    padded.split(|byte| *byte == 0).next().unwrap_or(&[])
-}
-
-/// Cuts or pads with NUL.
-pub(super) fn pad<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    get(bytes, 0)
+/// Cuts or pads a text. What could be taken for memory that was never written is replaced.
+pub(super) fn pad<const N: usize>(text: &[u8]) -> [u8; N] {
+    let mut out = [b' '; N];
+    for (to, from) in out.iter_mut().zip(text) {
+        *to = match from {
+            0x00 | 0xff => b'?',
+            byte => *byte,
+        };
+    }
+    out
 }

@@ -18,7 +18,7 @@
 //!   region as hostile input.
 //! - `sync`, `table`: which slot a record takes. `worth`, `order`: which one is worth least when a
 //!   store is opened. They know nothing of the region.
-//! - `loops`: loops of crashes.
+//! - `loops`: loops of crashes. `others`: records in zones of other parameters.
 //! - [`census`]: what is found when a store is opened.
 //! - `write`: the order in which a record is written.
 //! - [`store`] puts them together. It runs while the kernel panics: it takes no lock, allocates
@@ -52,6 +52,7 @@ pub mod layout;
 mod loops;
 pub mod memory;
 mod order;
+mod others;
 pub mod prefix;
 pub mod read;
 pub mod seq;
@@ -72,10 +73,12 @@ pub use self::{
     fit::fit,
     geometry::{
         Geometry,
-        GeometryError,
-        Params, //
+        GeometryError, //
     },
-    layout::Seal,
+    layout::{
+        Params,
+        Seal, //
+    },
     memory::Memory,
     prefix::{
         DumpInfo,

@@ -56,6 +56,14 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         self.set_entry(slot, worth, number & SLOT);
     }
 
+    /// Notes that something else lies in a slot, too.
+    pub(super) fn raise(&self, slot: usize, worth: Worth) {
+        if slot < self.len() {
+            let (noted, _) = self.entry(slot);
+            self.note(slot, noted.max(worth));
+        }
+    }
+
     /// Puts the slots in order.
     pub(super) fn arrange(&mut self, known: &Known<'_>) {
         let start = known.last.map_or(0, |last| last.wrapping_add(1));

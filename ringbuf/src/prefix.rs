@@ -141,6 +141,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Returns the time in microseconds since 1970.
+    pub fn micros(&self) -> i64 {
+        let micros = self.secs.saturating_mul(1_000_000);
+        micros.saturating_add(i64::from(self.nanos / 1000))
+    }
+
     /// Parses `====%lld.%lu-%c\n`, or `====%lld.%lu\n` as older kernels wrote it, at the start of
     /// `text`.
     pub fn parse(text: &[u8]) -> Option<Self> {

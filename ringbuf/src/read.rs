@@ -13,7 +13,6 @@ use super::{
         SealTail,
         ECC_BLOCK,
         SEAL_LEN,
-        SEAL_MAGIC,
         SEAL_MAGIC_WRITING,
         SEAL_TAIL_LEN,
         SEAL_VERSION,
@@ -55,10 +54,12 @@ pub enum Kind {
     Newer {
         /// The version of the seal.
         version: u16,
+        /// The sequence number of the record.
+        seq: u64,
         /// The record as mainline would read it.
         text: Option<Foreign>,
     },
-    /// The seal is whole, but the payload does not match it.
+    /// The seal is whole and says that the record was completed, but the payload does not match it.
     Damaged(Seal),
     /// The record was deleted in mainline's way. Its seal, if of our version, is still there.
     Cleared(Option<Seal>),
@@ -70,8 +71,9 @@ pub enum Kind {
         /// The stamp at the start of the payload.
         stamp: Stamp,
     },
-    /// Writing a record began, but did not end.
-    Torn,
+    /// Writing a record began, but did not end. The seal says what it was going to be, unless that
+    /// was not written yet; then what text there is belongs to an earlier record.
+    Torn(Option<Seal>),
     /// A zone which mainline prepared for use.
     Empty,
     /// Header and seal are all 0x00.
@@ -99,10 +101,7 @@ impl Kind {
     /// for with [`salvage_extent`].
     pub fn extent(&self) -> Option<Extent> {
         match self {
-            Kind::Sealed(seal) => Some(Extent {
-                start: 0,
-                size: seal.size,
-            }),
+            Kind::Sealed(seal) => Some(extent_of(seal)),
             Kind::Foreign(foreign)
             | Kind::Newer {
                 text: Some(foreign),
@@ -114,57 +113,89 @@ impl Kind {
 }
 
 /// What there is at the place of the seal.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is on the stack, and for a moment only"
+)]
 enum SealState {
-    /// A seal of ours.
-    Valid(Seal),
+    /// A seal of ours; the record may be incomplete if `is_writing` is set.
+    Whole { seal: Seal, is_writing: bool },
     /// A whole seal of a later version.
-    Newer(u16),
-    /// One that is being written.
-    Writing,
+    Newer { version: u16, seq: u64 },
     /// One that is damaged, or being written.
-    Broken,
+    Broken { is_writing: bool },
     /// No sign of a seal.
     None,
 }
 
 impl<M: Memory> Zone<'_, M> {
     /// Returns what there is at the place of the seal.
+    ///
+    /// The bytes count as they are, if they make a whole seal: the parity is that of a completed
+    /// record, and would hide that it is not. Otherwise they are corrected.
     fn seal(&self) -> Option<SealState> {
-        let pos = self.geometry.payload_capacity();
         let mut raw = [0; SEAL_LEN];
+        self.read_seal(&mut raw)?;
+        let state = self.seal_in(&raw, Self::raw_crc)?;
+        if !self.has_parity() || matches!(state, SealState::Whole { .. } | SealState::Newer { .. })
+        {
+            return Some(state);
+        }
+        let is_writing = SealTail::decode(&raw).magic == SEAL_MAGIC_WRITING;
+        let pos = self.geometry.payload_capacity();
         if !self.copy(pos, &mut raw) {
             return None;
         }
-        let tail = SealTail::decode(&raw);
-        let length = usize::from(tail.length);
-        let state = match tail.magic {
-            SEAL_MAGIC_WRITING => SealState::Writing,
-            SEAL_MAGIC if tail.version == SEAL_VERSION => match Seal::decode::<M>(&raw, pos) {
-                Some(seal) => SealState::Valid(seal),
-                None => SealState::Broken,
-            },
-            SEAL_MAGIC if (SEAL_TAIL_LEN..=self.geometry.data_capacity()).contains(&length) => {
-                let begin = self.geometry.data_capacity().checked_sub(length)?;
-                // The CRC field itself is not covered.
-                let covered = length.checked_sub(4)?;
-                if self.crc(begin, covered, &mut Tally::default())? == tail.crc {
-                    SealState::Newer(tail.version)
-                } else {
-                    SealState::Broken
-                }
+        let corrected = self.seal_in(&raw, |zone, pos, len| {
+            zone.crc(pos, len, &mut Tally::default())
+        })?;
+        Some(match (corrected, state) {
+            (SealState::Whole { seal, .. }, _) if is_writing => {
+                SealState::Whole { seal, is_writing }
             }
-            SEAL_MAGIC => SealState::Broken,
-            _ => SealState::None,
-        };
-        if !self.has_parity() || matches!(state, SealState::Valid(_) | SealState::Newer(_)) {
-            return Some(state);
-        }
-        // The decoder may have made things worse.
-        self.read_seal(&mut raw)?;
-        Some(match (SealTail::decode(&raw).magic, state) {
-            (SEAL_MAGIC_WRITING, _) => SealState::Writing,
-            (SEAL_MAGIC, SealState::None) => SealState::Broken,
-            (_, state) => state,
+            // The decoder may have made things worse.
+            (SealState::None, state) => state,
+            (SealState::Broken { .. }, SealState::Broken { is_writing }) => {
+                SealState::Broken { is_writing }
+            }
+            (corrected, _) => corrected,
+        })
+    }
+
+    /// Returns what the bytes at the place of the seal are. `crc` returns the CRC of a range of the
+    /// data area.
+    fn seal_in(
+        &self,
+        raw: &[u8; SEAL_LEN],
+        crc: impl Fn(&Self, usize, usize) -> Option<u32>,
+    ) -> Option<SealState> {
+        let tail = SealTail::decode(raw);
+        let is_writing = tail.magic == SEAL_MAGIC_WRITING;
+        let length = usize::from(tail.length);
+        let capacity = self.geometry.data_capacity();
+        Some(if !tail.is_seal() {
+            SealState::None
+        } else if tail.version == SEAL_VERSION {
+            match Seal::decode::<M>(raw) {
+                Some(seal) if self.geometry.is_place_of(&seal, self.slot) => {
+                    SealState::Whole { seal, is_writing }
+                }
+                // Another zone has left it here.
+                Some(_) => SealState::None,
+                None => SealState::Broken { is_writing },
+            }
+        } else if !(SEAL_TAIL_LEN..=capacity).contains(&length) {
+            SealState::Broken { is_writing }
+        } else {
+            // CRC and magic number are not covered.
+            let covered = length.checked_sub(8)?;
+            match crc(self, capacity.checked_sub(length)?, covered)? == tail.crc {
+                true => SealState::Newer {
+                    version: tail.version,
+                    seq: tail.seq,
+                },
+                false => SealState::Broken { is_writing },
+            }
         })
     }
 
@@ -221,13 +252,17 @@ impl<M: Memory> Zone<'_, M> {
         let state = self.seal()?;
 
         let kind = match state {
-            // Our writer never lets a good seal meet such a header, so mainline deleted the
-            // record. `sig` does not matter: it is also what breaks first when the slot is written
-            // anew, and a deleted record must not come back then.
-            SealState::Valid(seal) if header.is_cleared() => Kind::Cleared(Some(seal)),
-            SealState::Newer(_) if header.is_cleared() => Kind::Cleared(None),
+            // Mainline deleted the record. If `sig` is not there either, the header got lost. While
+            // a record is incomplete, mainline sees none that could be deleted.
+            SealState::Whole {
+                seal,
+                is_writing: false,
+            } if header.sig == SIG && header.is_cleared() => Kind::Cleared(Some(seal)),
+            SealState::Newer { .. } if header.sig == SIG && header.is_cleared() => {
+                Kind::Cleared(None)
+            }
 
-            SealState::Valid(seal) => {
+            SealState::Whole { seal, is_writing } => {
                 let size = usize::try_from(seal.size).ok()?;
                 let mut payload = Tally::default();
                 let crc = self.crc(0, size, &mut payload)?;
@@ -252,26 +287,33 @@ impl<M: Memory> Zone<'_, M> {
                         let first = Geometry::block_of(capacity).max(Geometry::blocks_for(size));
                         let end = Geometry::blocks_for(self.geometry.data_capacity());
                         tally.add(self.tally(first..end));
-                        match crc == seal.payload_crc {
-                            true => Kind::Sealed(seal),
-                            false => Kind::Damaged(seal),
+                        match (crc == seal.payload_crc, is_writing) {
+                            // All of it is there, be it said or not.
+                            (true, _) => Kind::Sealed(seal),
+                            (false, true) => Kind::Torn(Some(seal)),
+                            (false, false) => Kind::Damaged(seal),
                         }
                     }
                 }
             }
-            SealState::Newer(version) => Kind::Newer {
+            SealState::Newer { version, seq } => Kind::Newer {
                 version,
+                seq,
                 text: self.foreign(&header),
             },
             state => match (self.foreign(&header), state) {
                 (Some(foreign), _) => Kind::Foreign(foreign),
-                (None, SealState::Writing) => Kind::Torn,
-                // While a seal is broken or written, `sig` is 0.
-                (None, SealState::Broken) if header.sig == 0 => Kind::Torn,
-                (None, SealState::Broken) => match self.salvage(capacity, &mut tally) {
-                    Some((extent, stamp)) => Kind::Salvaged { extent, stamp },
-                    None => Kind::Torn,
-                },
+                (None, SealState::Broken { is_writing }) => {
+                    // While a seal is broken or written, `sig` is 0.
+                    let salvaged = match is_writing || header.sig == 0 {
+                        true => None,
+                        false => self.salvage(capacity, &mut tally),
+                    };
+                    match salvaged {
+                        Some((extent, stamp)) => Kind::Salvaged { extent, stamp },
+                        None => Kind::Torn(None),
+                    }
+                }
                 (None, _) if header.sig == SIG && header.is_cleared() => Kind::Empty,
                 (None, _) => {
                     let mut raw_seal = [0; SEAL_LEN];
@@ -295,7 +337,7 @@ impl<M: Memory> Zone<'_, M> {
                 let size = usize::try_from(foreign.extent.size).ok()?;
                 tally.add(self.tally(0..Geometry::blocks_for(size)));
             }
-            Kind::Sealed(_) | Kind::Damaged(_) | Kind::Salvaged { .. } => (),
+            Kind::Sealed(_) | Kind::Damaged(_) | Kind::Torn(Some(_)) | Kind::Salvaged { .. } => (),
             _ => tally = Tally::default(),
         }
         Some(Content {
@@ -334,29 +376,40 @@ pub fn read_text<M: Memory>(
 /// Returns where there is text in a slot that holds no whole record, or none any more.
 ///
 /// Nothing vouches for it: it may be cut, mixed with older text, or deleted on purpose. Who shows
-/// it must say so.
+/// it must say so. It begins with the stamp of the record, if there is a seal; if the seal is not
+/// whole, it may be an earlier record's, and end in one that is older still.
 pub fn salvage_extent<M: Memory>(
     mem: &M,
     geometry: &Geometry,
     slot: usize,
     kind: &Kind,
 ) -> Option<Extent> {
-    match kind {
-        Kind::Salvaged { extent, .. } => Some(*extent),
-        Kind::Damaged(seal) => Some(Extent {
-            start: 0,
-            size: seal.size,
-        }),
-        Kind::Torn | Kind::Cleared(_) | Kind::Empty | Kind::Newer { text: None, .. } => {
-            let limit = match kind {
-                Kind::Empty => geometry.data_capacity(),
-                _ => geometry.payload_capacity(),
-            };
-            let zone = Zone::new(mem, geometry, slot)?;
-            let (extent, _) = zone.salvage(limit, &mut Tally::default())?;
-            Some(extent)
+    let zone = Zone::new(mem, geometry, slot)?;
+    let limit = match kind {
+        Kind::Salvaged { extent, .. } => return Some(*extent),
+        Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => return Some(extent_of(seal)),
+        Kind::Torn(Some(seal)) => {
+            let extent = extent_of(seal);
+            let mut start = [0; STAMP_MAX];
+            let len = zone.text(extent, 0, &mut start);
+            let stamp = Stamp::parse(start.get(..len)?)?;
+            return (stamp.micros() == seal.micros()).then_some(extent);
         }
-        _ => None,
+        Kind::Torn(None) | Kind::Cleared(None) | Kind::Newer { text: None, .. } => {
+            geometry.payload_capacity()
+        }
+        Kind::Empty => geometry.data_capacity(),
+        _ => return None,
+    };
+    let (extent, _) = zone.salvage(limit, &mut Tally::default())?;
+    Some(extent)
+}
+
+/// Where the payload lies that a seal is about.
+fn extent_of(seal: &Seal) -> Extent {
+    Extent {
+        start: 0,
+        size: seal.size,
     }
 }
 

@@ -256,8 +256,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             payload_crc,
             reason: info.reason,
             description: layout::pad(info.description),
-            loop_start,
             release: layout::pad(info.release),
+            loop_start,
+            params: *store.geometry.params(),
+            slot,
         };
         let writer = Writer {
             mem: &store.mem,

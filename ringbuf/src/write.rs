@@ -12,7 +12,9 @@ use super::{
         ECC_MAX,
         HEADER_LEN,
         HEADER_START,
+        SEAL_MAGIC,
         SEAL_MAGIC_OFFSET,
+        SEAL_MAGIC_WRITING,
         SIG, //
     },
     memory::Memory, //
@@ -52,11 +54,10 @@ impl<M: Memory> Writer<'_, M> {
         let raw_seal = seal.encode::<M>();
         let payload_len = prefix.len().checked_add(text.len())?;
         let zone_len = geometry.stride();
-        let seal_to_end = zone.checked_add(zone_len)?.checked_sub(seal_at)?;
-        // The first block with a part of the seal may have a part of the payload. The others have
-        // neither, and the seal ends in one of them.
+        let zone_end = zone.checked_add(zone_len)?;
+        let magic_at = geometry.magic_offset(slot)?;
+        // The first block with a part of the seal may have a part of the payload.
         let seal_block = Geometry::block_of(seal_pos);
-        let tail_block = seal_block.checked_add(1)?;
         let blocks = Geometry::blocks_for(geometry.data_capacity());
         let pieces = [
             (0, prefix),
@@ -75,22 +76,27 @@ impl<M: Memory> Writer<'_, M> {
             self.mem.barrier(parity_at, geometry.ecc_size());
         }
 
-        // 1. Break the seal. From here on, the old record is gone and the new one is torn.
-        let magic_at = seal_at.checked_add(SEAL_MAGIC_OFFSET)?;
-        self.write(magic_at, &layout::broken_seal())?;
-        if has_parity {
-            // It could be corrected, too.
-            for block in tail_block..blocks {
-                self.write_parity(geometry.parity_offset(slot, block)?, |_| ())?;
-            }
-        }
-        self.mem.barrier(seal_at, seal_to_end);
+        // 1. What is said from here on need not be true yet.
+        self.write(magic_at, &SEAL_MAGIC_WRITING.to_le_bytes())?;
+        self.mem.barrier(magic_at, 4);
 
-        // 2. The record, and its length for mainline, which does not look at it without `sig`.
+        // 2. What the record is going to be. The old record is gone.
+        if has_parity {
+            for block in seal_block..blocks {
+                self.write_block(slot, block, &pieces)?;
+            }
+            let (begin, _) = geometry.block(seal_block)?;
+            let begin = data.checked_add(begin)?;
+            self.mem.barrier(begin, zone_end.checked_sub(begin)?);
+        } else {
+            self.write(seal_at, raw_seal.get(..SEAL_MAGIC_OFFSET)?)?;
+            self.mem.barrier(seal_at, SEAL_MAGIC_OFFSET);
+        }
+
+        // 3. The record, and its length for mainline, which does not look at it without `sig`.
         self.write(zone.checked_add(HEADER_START)?, &start_and_size)?;
         if has_parity {
-            let payload_blocks = Geometry::blocks_for(payload_len).min(seal_block);
-            for block in (0..payload_blocks).chain([seal_block]) {
+            for block in 0..Geometry::blocks_for(payload_len).min(seal_block) {
                 self.write_block(slot, block, &pieces)?;
             }
             self.mem.barrier(zone, zone_len);
@@ -100,31 +106,23 @@ impl<M: Memory> Writer<'_, M> {
             self.mem.barrier(zone, HEADER_LEN.checked_add(payload_len)?);
         }
 
-        // 3. Commit for us.
+        // 4. Commit for us. The parity of the seal is right from now on.
+        self.write(magic_at, &SEAL_MAGIC.to_le_bytes())?;
         if has_parity {
-            for block in tail_block..blocks {
-                self.write_block(slot, block, &pieces)?;
-            }
-        } else {
-            self.write(seal_at, &raw_seal)?;
-        }
-        self.mem.barrier(seal_at, seal_to_end);
-
-        if has_parity {
-            // 3p. With many bytes of parity this is what commits for mainline already.
+            // With many bytes of parity this is what commits for mainline already.
             let parity_at = geometry.header_parity_offset(slot)?;
             self.write_parity(parity_at, |parity| self.mem.encode(&raw_header, parity))?;
-            self.mem.barrier(parity_at, geometry.ecc_size());
         }
+        self.mem.barrier(magic_at, zone_end.checked_sub(magic_at)?);
 
-        // 4. Commit for mainline.
+        // 5. Commit for mainline.
         self.write(zone, &SIG.to_ne_bytes())?;
         self.mem.barrier(zone, HEADER_LEN);
         Some(())
     }
 
-    /// Writes one block of the data area and its parity. It is put together from `pieces`, of which
-    /// each has its place in the data area; the rest is zero.
+    /// Writes one block of the data area, but for the magic number, and its parity. It is put together
+    /// from `pieces`, of which each has its place in the data area; the rest is zero.
     fn write_block(&self, slot: usize, block: usize, pieces: &[(usize, &[u8])]) -> Option<()> {
         let (begin, len) = self.geometry.block(block)?;
         let mut buf = [0; ECC_BLOCK];
@@ -135,7 +133,9 @@ impl<M: Memory> Writer<'_, M> {
                 None => layout::put(buf, at.checked_sub(begin)?, piece),
             }
         }
-        self.write(self.geometry.data_offset(slot)?.checked_add(begin)?, buf)?;
+        let at = self.geometry.data_offset(slot)?.checked_add(begin)?;
+        let until_magic = self.geometry.magic_offset(slot)?.saturating_sub(at);
+        self.write(at, buf.get(..until_magic.min(len))?)?;
         self.write_parity(self.geometry.parity_offset(slot, block)?, |parity| {
             self.mem.encode(buf, parity)
         })

@@ -109,8 +109,7 @@ impl<'a, M: Memory> Zone<'a, M> {
         let header = match decoded {
             Some(_) if corrected.sig == SIG => corrected,
             // While a record is written, `sig` and the parity belong to different headers. What
-            // counts then is that nobody sees a record there, and that a deleted one, which has
-            // `start` and `size` 0, remains so.
+            // counts then is that nobody sees a record there.
             Some(_) => Header {
                 sig: corrected.sig,
                 ..header
@@ -200,6 +199,23 @@ impl<'a, M: Memory> Zone<'a, M> {
             crc = M::crc32c(crc, piece);
             true
         })?;
+        Some(!crc)
+    }
+
+    /// The same, of the bytes as they are.
+    pub(super) fn raw_crc(&self, pos: usize, len: usize) -> Option<u32> {
+        let mut crc = !0;
+        let mut buf = [0; 64];
+        let mut pos = self.data.checked_add(pos)?;
+        let end = pos.checked_add(len)?;
+        while pos < end {
+            let piece = buf.get_mut(..end.checked_sub(pos)?.min(64))?;
+            if !self.mem.read(pos, piece) {
+                return None;
+            }
+            crc = M::crc32c(crc, piece);
+            pos = pos.checked_add(piece.len())?;
+        }
         Some(!crc)
     }
 

@@ -16,6 +16,7 @@ mod hostile;
 mod layout;
 mod model;
 mod order;
+mod others;
 mod power_cut;
 mod salvage;
 mod seq;

@@ -14,8 +14,8 @@
 //! record has its age, a torn one that of the record before it, the newest dump goes last, and its
 //! part 1 never. Otherwise what cannot be known has a range of worth: a record that is hurt or
 //! torn may be worth nothing or be the newest, and one of mainline may be older or newer than ours.
-//! Records of other parameters are worth nothing, but they are there again with theirs if their bytes
-//! are.
+//! So may a slot in which records of other parameters lie; they are there again with theirs if their
+//! bytes are.
 //!
 //! The seed is fixed. `RINGBUF_SEED` is another one, `RINGBUF_STEPS` how many steps there are.
 
@@ -74,8 +74,7 @@ use ringbuf::{
 const MEM_SIZE: usize = 4400;
 
 /// Other parameters for the same region: slots of 550 and of 1100 bytes, of 562 before a console, and
-/// with parity. A seal does not say which parameters it was written with: two slots of 550 bytes with
-/// the same text are a whole record of 1100 bytes.
+/// with parity.
 const PARAMS: [(usize, usize, usize); 4] = [(512, 0, 0), (1024, 0, 0), (512, 1024, 0), (512, 0, 4)];
 
 fn geometry(which: usize) -> Geometry {
@@ -178,7 +177,7 @@ impl Record {
         if ecc == 0 {
             let header = match self.seal {
                 // It counts only if it says that the record is deleted.
-                Some(_) => zone[4..HEADER_LEN].iter().any(|byte| *byte != 0),
+                Some(_) => !says_deleted(zone) || zone[at(data) - 1] == b'W',
                 None => wrong(0..HEADER_LEN) == 0,
             };
             return header
@@ -308,7 +307,11 @@ impl Machine {
         let end = HEADER_LEN + geometry.data_capacity();
         let (header, raw) = (&zone[4..HEADER_LEN], &zone[end - SEAL_LEN..end]);
         let is_hidden = zone[..4] != SIG.to_ne_bytes();
-        if raw_seq(raw, &geometry).is_some() {
+        if let Some(seal) = raw_seal(raw, &geometry, slot) {
+            if raw.ends_with(b"W") {
+                // It says what it was going to be.
+                return is_hidden.then_some(State::Ours(seal));
+            }
             // The payload is hurt.
             let record = record.filter(|record| record.zone[end - SEAL_LEN..end] == *raw)?;
             let is_damaged = record.zone[4..HEADER_LEN] == *header;
@@ -321,21 +324,48 @@ impl Machine {
         }
     }
 
+    /// Whether a record of other parameters lies in a slot.
+    fn has_other(&self, slot: usize) -> bool {
+        let zone = self.zone(slot);
+        (0..PARAMS.len())
+            .filter(|params| *params != self.params)
+            .any(|params| {
+                let other = geometry(params);
+                let stride = other.stride();
+                (zone.start / stride..zone.end.div_ceil(stride).min(other.slots())).any(|slot| {
+                    let zone = &self.image[slot * stride..(slot + 1) * stride];
+                    let end = HEADER_LEN + other.data_capacity();
+                    // What parity can correct is not looked into.
+                    let is_hurt = other.ecc_size() != 0
+                        && self.ledger.contains_key(&(params, slot))
+                        && !zone.iter().all(|byte| *byte == zone[0]);
+                    is_hurt || raw_seal(&zone[end - SEAL_LEN..end], &other, slot).is_some()
+                })
+            })
+    }
+
     /// The dump with which the loop began that a dump soon after boot continues; 0 if there is none.
     /// `None` if the highest number is there twice: the one was out of sight with other parameters.
-    fn loop_start(&self, states: &[State]) -> Option<u64> {
-        let end = HEADER_LEN + self.geometry().data_capacity();
+    fn loop_start(&self, states: &[State], boot: u64) -> Option<u64> {
+        let geometry = self.geometry();
+        let end = HEADER_LEN + geometry.data_capacity();
         let seq = |slot: &usize| {
-            raw_seq(
-                &self.image[self.zone(*slot)][end - SEAL_LEN..end],
-                &self.geometry(),
-            )
+            let raw = &self.image[self.zone(*slot)][end - SEAL_LEN..end];
+            Some(raw_seal(raw, &geometry, *slot)?.seq)
         };
         let highest = (0..states.len()).filter_map(|slot| seq(&slot)).max();
         let last = |slot: &usize| highest.is_some() && seq(slot) == highest;
         let last: Vec<usize> = (0..states.len()).filter(last).collect();
         match (last.len(), last.first().map(|slot| &states[*slot])) {
             (2.., _) => None,
+            // The machine was off for longer, if the clocks tell.
+            (_, Some(State::Ours(seal)))
+                if seal.realtime_ns >= CLOCK_MIN
+                    && boot >= CLOCK_MIN
+                    && boot >= seal.realtime_ns + DEFAULT.loop_ns =>
+            {
+                Some(0)
+            }
             (_, Some(State::Ours(seal))) if seal.loop_start == 0 => Some(seal.dump),
             (_, Some(State::Ours(seal))) => Some(seal.loop_start),
             _ => Some(0),
@@ -383,7 +413,15 @@ impl Machine {
                 }
             };
             let seal = record.and_then(|record| record.seal);
-            Known { least, most, seal }
+            match (self.has_other(slot), seal) {
+                (false, _) => Known { least, most, seal },
+                // What else lies here is worth as much, or more. It may also be the newest one.
+                (true, seal) => Known {
+                    least: seal.map_or(NOTHING, |seal| (RECORD, seal.dump, u32::MAX - seal.part)),
+                    most: NEWEST,
+                    seal: None,
+                },
+            }
         });
         let mut known: Vec<Known> = known.collect();
         // One that is hurt may be newer, and may name the first of its loop.
@@ -451,12 +489,15 @@ impl Machine {
         let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
         assert!(census.newest_seq >= highest);
         let was_hurt = known.iter().any(Known::is_hurt);
-        let states: Option<Vec<State>> = (0..known.len()).map(|slot| self.state(slot)).collect();
+        let has_others = (0..known.len()).any(|slot| self.has_other(slot));
+        let states: Option<Vec<State>> = (0..known.len())
+            .map(|slot| self.state(slot).filter(|_| !has_others))
+            .collect();
         let loop_start = states
             .as_ref()
             .filter(|_| geometry.ecc_size() == 0)
             .and_then(|states| match early {
-                true => self.loop_start(states),
+                true => self.loop_start(states, info.realtime_ns - info.boottime_ns),
                 false => Some(0),
             });
         let mut order = states.and_then(Order::new);
@@ -753,14 +794,21 @@ impl Machine {
     }
 }
 
-/// The number in a seal, if its CRC is right, and its record is no longer than these slots have room for.
-fn raw_seq(raw: &[u8], geometry: &Geometry) -> Option<u64> {
-    let (covered, crc) = raw.split_at(SEAL_LEN - 4);
-    let is_whole = crc == (!kernel_crc32c(!0, covered)).to_le_bytes()
-        && &raw[SEAL_MAGIC_OFFSET..][..4] == b"SEAL"
-        && u32::from_le_bytes(raw[60..64].try_into().unwrap()) as usize
-            <= geometry.payload_capacity();
-    is_whole.then(|| u64::from_le_bytes(raw[..8].try_into().unwrap()))
+/// A clock that tells less was never set: 2020.
+const CLOCK_MIN: u64 = 1_577_836_800_000_000_000;
+
+/// Whether this is the header of a record that mainline deleted.
+fn says_deleted(zone: &[u8]) -> bool {
+    zone[..4] == SIG.to_ne_bytes() && zone[4..HEADER_LEN].iter().all(|byte| *byte == 0)
+}
+
+/// A seal, if its CRC is right, and it is the one of this slot.
+fn raw_seal(raw: &[u8], geometry: &Geometry, slot: usize) -> Option<Seal> {
+    let (covered, rest) = raw.split_at(SEAL_LEN - 8);
+    let is_whole = rest[..4] == (!kernel_crc32c(!0, covered)).to_le_bytes()
+        && [b"SEAL", b"SEAW"].contains(&rest[4..].first_chunk().unwrap());
+    let seal = Seal::decode::<&Ram>(raw.first_chunk().unwrap()).filter(|_| is_whole)?;
+    (seal.params == *geometry.params() && seal.slot == slot).then_some(seal)
 }
 
 /// The stamp of a record in microseconds.

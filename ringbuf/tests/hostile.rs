@@ -21,6 +21,7 @@ use proptest::{
 use ringbuf::{
     layout::{
         Header,
+        SEAL_LEN,
         SIG, //
     },
     read_text,
@@ -84,6 +85,25 @@ fn bomb() -> impl Strategy<Value = u64> {
     ]
 }
 
+/// Parameters, of which hardly any make a geometry.
+fn any_params() -> impl Strategy<Value = Params> {
+    vec(bomb(), 6).prop_map(|n| {
+        let n: Vec<usize> = n.into_iter().map(|n| n as usize).collect();
+        Params {
+            mem_size: n[0],
+            record_size: n[1],
+            console_size: n[2],
+            ftrace_size: n[3],
+            pmsg_size: n[4],
+            ecc_size: match n[5] % 4 {
+                0 => n[5],
+                1 => n[5] % 128,
+                _ => 0,
+            },
+        }
+    })
+}
+
 /// A zone that is made to be believed.
 fn zone() -> impl Strategy<Value = Vec<u8>> {
     let header = (
@@ -100,7 +120,13 @@ fn zone() -> impl Strategy<Value = Vec<u8>> {
     ]);
     let seal = vec(bomb(), 9);
     let flags = any::<[bool; 4]>();
-    (header, text, seal, flags).prop_map(|((sig, start, size), text, n, flags)| {
+    // Where the seal says that it is: mostly one of four such zones.
+    let place = (
+        prop_oneof![4 => Just(params(2048, 512)), 1 => any_params()],
+        prop_oneof![4 => 0..4usize, 1 => bomb().prop_map(|n| n as usize)],
+    );
+    let parts = (header, text, seal, flags, place);
+    parts.prop_map(|((sig, start, size), text, n, flags, (params, slot))| {
         let [with_seal, right_crc, with_text, right_tail] = flags;
         let mut zone = vec![0x41; 512];
         let header = Header {
@@ -128,19 +154,21 @@ fn zone() -> impl Strategy<Value = Vec<u8>> {
             },
             reason: n[7] as u32,
             description: [0x43; 60],
-            loop_start: n[8],
             release: [0x44; 40],
+            loop_start: n[8],
+            params,
+            slot,
         };
         if with_seal {
-            zone[320..].copy_from_slice(&seal.encode::<&Ram>());
+            zone[512 - SEAL_LEN..].copy_from_slice(&seal.encode::<&Ram>());
             if !right_tail {
                 let (length, version) = (n[6] as u16, n[7] as u16);
                 zone[500..502].copy_from_slice(&length.to_le_bytes());
                 zone[502..504].copy_from_slice(&version.to_le_bytes());
                 let begin = 512usize.saturating_sub(length.into());
-                if let Some(covered) = zone.get(begin..508) {
+                if let Some(covered) = zone.get(begin..504) {
                     let crc = !kernel_crc32c(!0, covered);
-                    zone[508..].copy_from_slice(&crc.to_le_bytes());
+                    zone[504..508].copy_from_slice(&crc.to_le_bytes());
                 }
             }
         }
@@ -223,20 +251,7 @@ proptest! {
     }
 
     #[test]
-    fn parameters(n in vec(bomb(), 6)) {
-        let n: Vec<usize> = n.into_iter().map(|n| n as usize).collect();
-        let params = Params {
-            mem_size: n[0],
-            record_size: n[1],
-            console_size: n[2],
-            ftrace_size: n[3],
-            pmsg_size: n[4],
-            ecc_size: match n[5] % 4 {
-                0 => n[5],
-                1 => n[5] % 128,
-                _ => 0,
-            },
-        };
+    fn parameters(params in any_params()) {
         if let Ok(geometry) = Geometry::new(params) {
             let mut end = 0;
             for (offset, len) in [
@@ -251,11 +266,11 @@ proptest! {
             prop_assert!(end <= params.mem_size);
             prop_assert!(geometry.slots() > 0 && geometry.stride() % 2 == 0);
             let last = geometry.seal_offset(geometry.slots() - 1).unwrap();
-            let rest = geometry.slots() * geometry.stride() - last - 192;
+            let rest = geometry.slots() * geometry.stride() - last - SEAL_LEN;
             let ecc_size = geometry.ecc_size();
             prop_assert_eq!(rest == 0, ecc_size == 0);
             prop_assert!(rest >= (geometry.data_capacity().div_ceil(128) + 1) * ecc_size);
-            prop_assert!(geometry.data_capacity() >= 400);
+            prop_assert!(geometry.data_capacity() >= 428);
         }
     }
 }

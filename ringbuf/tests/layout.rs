@@ -11,7 +11,9 @@ use crate::common::{
 use ringbuf::{
     layout::{
         Header,
-        PREFIX_MAX, //
+        PREFIX_MAX,
+        SEAL_LEN,
+        SEAL_TEXT, //
     },
     prefix::{
         Prefix,
@@ -122,9 +124,9 @@ fn geometry_example() {
     assert_eq!(geometry.slot_offset(125), Some(125 * 8224));
     assert_eq!(geometry.slot_offset(126), None);
     assert_eq!(geometry.data_capacity(), 8212);
-    assert_eq!(geometry.payload_capacity(), 8020);
+    assert_eq!(geometry.payload_capacity(), 7992);
     assert_eq!(geometry.data_offset(1), Some(8224 + 12));
-    assert_eq!(geometry.seal_offset(0), Some(8224 - 192));
+    assert_eq!(geometry.seal_offset(0), Some(8224 - 220));
     assert_eq!(geometry.console(), (1_036_224, 4096));
     assert_eq!(geometry.pmsg(), (1_040_320, 4096));
     assert_eq!(geometry.ftrace(), (1_044_416, 4096));
@@ -237,7 +239,9 @@ fn geometry_errors() {
     let small = GeometryError::RecordSizeTooSmall { min };
     assert_eq!(err(with(256, 127)), small);
     assert!(Geometry::new(with(min, 127)).is_ok());
-    assert!(Geometry::new(with(512, 16)).is_ok());
+    let does_not_fit = GeometryError::EccDoesNotFit { min: 1024 };
+    assert_eq!(err(with(512, 16)), does_not_fit);
+    assert!(Geometry::new(with(512, 14)).is_ok());
     // Two times the parity, header, and one byte.
     let tiny = |pmsg_size| Params {
         pmsg_size,
@@ -263,9 +267,18 @@ fn seal() -> Seal {
         size: 0x0130,
         payload_crc: 0x4342_4140,
         reason: 0x4746_4544,
-        description: [0; 60],
+        description: [b' '; 60],
+        release: [b' '; 40],
         loop_start: 0x0005_0403_0201,
-        release: [0; 40],
+        params: Params {
+            mem_size: 0x01_6463_6261,
+            record_size: 0x0867_6665,
+            console_size: 0x0b6a_6968,
+            ftrace_size: 0x0e6d_6c6b,
+            pmsg_size: 0x0170_6f6e,
+            ecc_size: 0x71,
+        },
+        slot: 0x0074_7372,
     };
     seal.description[..5].copy_from_slice(b"Crash");
     seal.release.fill(b'r');
@@ -275,25 +288,31 @@ fn seal() -> Seal {
 #[test]
 fn seal_golden_bytes() {
     let mut golden = Vec::new();
-    golden.extend_from_slice(&[2, 3, 4, 5, 6, 7, 0, 0]); // seq
     golden.extend_from_slice(&[1, 2, 3, 4, 5, 6, 0, 0]); // dump
     golden.extend_from_slice(&[0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17]); // realtime
     golden.extend_from_slice(&[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f]); // boottime
     golden.extend_from_slice(b"ABCDEFGHIJKLMNOP"); // boot id
     golden.extend_from_slice(&[0x30, 0x31, 0, 0]); // part
     golden.extend_from_slice(&[0x30, 0x31, 0, 0]); // parts
-    golden.extend_from_slice(&[0, 0, 0, 0]); // start
     golden.extend_from_slice(&[0x30, 0x01, 0, 0]); // size
     golden.extend_from_slice(b"@ABC"); // CRC of the payload
     golden.extend_from_slice(b"DEFG"); // reason
     golden.extend_from_slice(b"Crash");
-    golden.extend_from_slice(&[0; 55]);
-    golden.extend_from_slice(&[1, 2, 3, 4, 5, 0, 0, 0]); // loop
+    golden.extend_from_slice(&[b' '; 55]);
     golden.extend_from_slice(&[b'r'; 40]);
-    golden.extend_from_slice(&[192, 0]); // length
+    golden.extend_from_slice(&[1, 2, 3, 4, 5, 0, 0, 0]); // loop
+    golden.extend_from_slice(&[0x61, 0x62, 0x63, 0x64, 1, 0, 0, 0]); // mem_size
+    golden.extend_from_slice(&[0x65, 0x66, 0x67, 0x08]); // record_size
+    golden.extend_from_slice(&[0x68, 0x69, 0x6a, 0x0b]); // console_size
+    golden.extend_from_slice(&[0x6b, 0x6c, 0x6d, 0x0e]); // ftrace_size
+    golden.extend_from_slice(&[0x6e, 0x6f, 0x70, 0x01]); // pmsg_size
+    golden.extend_from_slice(&[0x71, 0, 0, 0]); // ecc
+    golden.extend_from_slice(&[0x72, 0x73, 0x74, 0]); // slot
+    golden.extend_from_slice(&[2, 3, 4, 5, 6, 7, 0, 0]); // seq
+    golden.extend_from_slice(&[220, 0]); // length
     golden.extend_from_slice(&[1, 0]); // version
+    golden.extend_from_slice(&[0x76, 0xfa, 0x6d, 0xfe]); // CRC
     golden.extend_from_slice(b"SEAL");
-    golden.extend_from_slice(&[0xf8, 0x1c, 0x7e, 0xb2]); // CRC
     let raw = seal().encode::<&Ram>();
     assert_eq!(raw.as_slice(), golden);
     // The check value of CRC-32C ties the golden CRC to the standard.
@@ -302,7 +321,7 @@ fn seal_golden_bytes() {
 
 #[test]
 fn seal_round_trip_and_limits() {
-    let decode = |seal: Seal| Seal::decode::<&Ram>(&seal.encode::<&Ram>(), 0x130);
+    let decode = |seal: Seal| Seal::decode::<&Ram>(&seal.encode::<&Ram>());
     let good = seal();
     assert_eq!(decode(good), Some(good));
     assert_eq!(good.description(), b"Crash");
@@ -330,10 +349,6 @@ fn seal_round_trip_and_limits() {
             loop_start: good.dump,
             ..good
         },
-        Seal {
-            size: 0x131,
-            ..good
-        },
     ];
     for seal in bad {
         assert_eq!(decode(seal), None, "{seal:?}");
@@ -344,14 +359,70 @@ fn seal_round_trip_and_limits() {
     for at in 0..raw.len() {
         let mut raw = raw;
         raw[at] ^= 0x20;
-        assert_eq!(Seal::decode::<&Ram>(&raw, 0x130), None, "byte {at}");
+        assert_eq!(Seal::decode::<&Ram>(&raw), None, "byte {at}");
     }
-    // So does a copy of `start` other than 0, even if the CRC is right.
+    // While the record is written, it says the same.
     let mut raw = raw;
-    raw[56] = 1;
-    let crc = !kernel_crc32c(!0, &raw[..188]);
-    raw[188..].copy_from_slice(&crc.to_le_bytes());
-    assert_eq!(Seal::decode::<&Ram>(&raw, 0x130), None);
+    raw[SEAL_LEN - 1] = b'W';
+    assert_eq!(Seal::decode::<&Ram>(&raw), Some(good));
+}
+
+#[test]
+fn place_of_a_seal() {
+    let with = |console_size, pmsg_size, ecc_size| {
+        let params = Params {
+            console_size,
+            pmsg_size,
+            ecc_size,
+            ..params(1 << 20, 16 << 10)
+        };
+        Geometry::new(params).unwrap()
+    };
+    let geometry = with(4096, 4096, 0);
+    let seal = Seal {
+        size: geometry.payload_capacity() as u32,
+        params: *geometry.params(),
+        slot: 3,
+        ..seal()
+    };
+    assert!(geometry.is_place_of(&seal, 3));
+    assert!(!geometry.is_place_of(&seal, 2));
+    let longer = Seal {
+        size: seal.size + 1,
+        ..seal
+    };
+    assert!(!geometry.is_place_of(&longer, 3));
+    // The same zone of other parameters, and others.
+    assert!(with(8192, 0, 0).is_place_of(&seal, 3));
+    assert!(!with(4096, 0, 0).is_place_of(&seal, 3));
+    assert!(!with(4096, 4096, 2).is_place_of(&seal, 3));
+    let no_zone = Seal {
+        slot: geometry.slots(),
+        ..seal
+    };
+    assert!(!geometry.is_place_of(&no_zone, geometry.slots()));
+}
+
+/// What [`ringbuf`] relies on when it looks for memory that was never written.
+#[test]
+fn texts_of_a_seal_are_not_blank() {
+    let (ram, geometry) = (Ram::new(vec![0; 512]), crate::common::geometry(1));
+    let (store, _) = crate::common::open(&ram, &geometry);
+    let info = DumpInfo {
+        description: b"\xff\0a",
+        release: b"",
+        ..INFO
+    };
+    store.begin(&info).append(b"text", true).unwrap();
+    let seal = crate::common::seal(&ram, &geometry, 0);
+    assert_eq!(
+        (seal.description(), seal.release()),
+        (&b"??a"[..], &b""[..])
+    );
+    let at = geometry.seal_offset(0).unwrap() + SEAL_TEXT.0;
+    let texts = &ram.image()[at..at + SEAL_TEXT.1];
+    assert!(texts.iter().all(|byte| ![0, 0xff].contains(byte)));
+    assert_eq!(texts, [seal.description.as_slice(), &seal.release].concat());
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn tear(ram: &Ram, geometry: &Geometry, slot: usize) {
     let mut image = ram.bytes.borrow_mut();
     image[slot * geometry.stride()] = 0;
     let magic = geometry.seal_offset(slot).unwrap() + SEAL_MAGIC_OFFSET;
-    image[magic..magic + 8].copy_from_slice(b"SEAW\0\0\0\0");
+    image[magic - 4..magic + 4].copy_from_slice(b"\0\0\0\0SEAW");
 }
 
 /// The slots in the order in which dumps of one part each take them.
@@ -135,7 +135,7 @@ fn least_worth_first() {
     let with_newest = ram.image();
     let is = |slot: usize| classify(&&ram, &geometry, slot).unwrap().kind;
     assert!(matches!(is(1), Kind::Damaged(_)) && matches!(is(2), Kind::Foreign(_)));
-    assert!(matches!(is(3), Kind::Torn) && matches!(is(8), Kind::Salvaged { .. }));
+    assert!(matches!(is(3), Kind::Torn(_)) && matches!(is(8), Kind::Salvaged { .. }));
 
     // One dump takes all that may be taken: the oldest text of the newest dump last, and its part 1
     // not at all.
@@ -180,7 +180,7 @@ fn damage_lowers_nothing() {
             let slots = order(&ram, &geometry, Options::default());
             // Without a number, what is in the first slot may well be younger than what is in the last.
             let expected = match (slot, kind) {
-                (0, Kind::Torn | Kind::Foreign(_)) => [1, 2, 3, 0, 4],
+                (0, Kind::Torn(_) | Kind::Foreign(_)) => [1, 2, 3, 0, 4],
                 _ => [0, 1, 2, 3, 4],
             };
             assert_eq!(slots, expected, "{name} {slot}: {kind:?}");
@@ -196,6 +196,20 @@ fn damage_lowers_nothing() {
         order_of_parts(&ram, &geometry, Options::default()),
         [0, 1, 2, 3]
     );
+    // ... or torn, and so is every other one of which it is known what it was going to be, ...
+    for slot in 0..5 {
+        let ram = flip(slot, 40);
+        ram.bytes.borrow_mut()[slot * 512 + 511] = b'W';
+        ram.bytes.borrow_mut()[slot * 512..slot * 512 + 4].fill(0);
+        assert!(matches!(
+            classify(&&ram, &geometry, slot).unwrap().kind,
+            Kind::Torn(Some(_))
+        ));
+        assert_eq!(
+            order_of_parts(&ram, &geometry, Options::default()),
+            [0, 1, 2, 3]
+        );
+    }
     // ... and a torn one is not the newest: that is whole.
     let ram = Ram::new(whole.image());
     tear(&ram, &geometry, 0);
@@ -231,7 +245,11 @@ fn hostile_claims_protect_nothing() {
         assert!(slots.len() >= 5, "{name}: {slots:?}");
         // Once there is a dump of ours, that is the newest one, and all others may be taken.
         *ram.bytes.borrow_mut() = image;
-        let mut slots = order(&ram, &geometry, LOOP);
+        let boot = |_| {
+            let (store, _) = open_with(&ram, &geometry, LOOP);
+            append(&store, b"new").unwrap()
+        };
+        let mut slots: Vec<usize> = (0..12).map(boot).collect();
         slots.sort_unstable();
         slots.dedup();
         assert!(slots.len() >= 5, "{name}: {slots:?}");

@@ -14,6 +14,7 @@ use crate::common::{
 };
 use ringbuf::{
     classify,
+    layout::SEAL_LEN,
     read_text,
     salvage_extent,
     Diagnosis,
@@ -166,7 +167,7 @@ fn header_and_seal_of_our_record_are_lost() {
         assert!(matches!(kind(&ram, &geometry, 0), Kind::Salvaged { .. }));
         assert_eq!(offered(&ram, &geometry, 0).unwrap(), whole);
         // Without a trace of the seal as well.
-        ram.bytes.borrow_mut()[seal..seal + 192].fill(0);
+        ram.bytes.borrow_mut()[seal..seal + SEAL_LEN].fill(0);
         assert!(matches!(kind(&ram, &geometry, 0), Kind::Salvaged { .. }));
         assert_eq!(offered(&ram, &geometry, 0).unwrap(), whole);
     }
@@ -187,7 +188,7 @@ fn torn_damaged_and_deleted_ones_remain_so() {
         ram.bytes.borrow_mut()[..4].fill(0);
         let magic = geometry.seal_offset(0).unwrap() + 184;
         ram.bytes.borrow_mut()[magic..magic + 8].copy_from_slice(b"SEAW\0\0\0\0");
-        assert_eq!(kind(&ram, &geometry, 0), Kind::Torn);
+        assert_eq!(kind(&ram, &geometry, 0), Kind::Torn(None));
         assert_eq!(offered(&ram, &geometry, 0).unwrap(), whole);
 
         // The payload is damaged beyond repair.
@@ -245,9 +246,9 @@ fn cut_before_the_seal() {
         .unwrap();
     let whole = look(&&ram, &geometry, 0).1;
     let seal = geometry.seal_offset(0).unwrap();
-    ram.bytes.borrow_mut()[seal..seal + 184].fill(0);
+    ram.bytes.borrow_mut()[seal..].fill(0);
     ram.bytes.borrow_mut()[..4].fill(0);
-    ram.bytes.borrow_mut()[seal + 184..].copy_from_slice(b"SEAW\0\0\0\0");
-    assert_eq!(kind(&ram, &geometry, 0), Kind::Torn);
+    ram.bytes.borrow_mut()[seal + SEAL_LEN - 4..].copy_from_slice(b"SEAW");
+    assert_eq!(kind(&ram, &geometry, 0), Kind::Torn(None));
     assert_eq!(offered(&ram, &geometry, 0).unwrap(), whole);
 }

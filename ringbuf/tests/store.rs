@@ -145,7 +145,7 @@ fn room_is_exact() {
     let (store, _) = open(&ram, &geometry);
     let mut dump = store.begin(&INFO);
     let room = dump.room();
-    assert_eq!(room, 512 - 12 - 192 - 24 - 14);
+    assert_eq!(room, 512 - 12 - 220 - 24 - 14);
     let text = vec![b'x'; room + 1];
     assert_eq!(dump.append(&text, true), Err(Dropped::TextTooLong));
     assert!(ram.log.borrow().is_empty());
@@ -403,7 +403,7 @@ fn damage_is_told_apart() {
     assert!(matches!(kinds[3], Kind::Sealed(seal) if seal.seq == 4));
     assert_eq!(
         kinds[4..],
-        [Kind::Torn, Kind::Zero, Kind::Erased, Kind::Garbage]
+        [Kind::Torn(None), Kind::Zero, Kind::Erased, Kind::Garbage]
     );
 
     let (_, census) = open(&ram, &geometry);
@@ -460,11 +460,11 @@ fn seal_of_a_later_version() {
         let mut image = ram.bytes.borrow_mut();
         let seal_at = geometry.seal_offset(0).unwrap();
         let end = seal_at + SEAL_LEN;
-        image[end - 208..seal_at].fill(0x77);
-        image[end - 12..end - 10].copy_from_slice(&208u16.to_le_bytes());
+        image[end - 236..seal_at].fill(0x77);
+        image[end - 12..end - 10].copy_from_slice(&236u16.to_le_bytes());
         image[end - 10..end - 8].copy_from_slice(&2u16.to_le_bytes());
-        let crc = !kernel_crc32c(!0, &image[end - 208..end - 4]);
-        image[end - 4..end].copy_from_slice(&crc.to_le_bytes());
+        let crc = !kernel_crc32c(!0, &image[end - 236..end - 8]);
+        image[end - 8..end - 4].copy_from_slice(&crc.to_le_bytes());
     }
     let (found, text) = look(&&ram, &geometry, 0);
     assert!(
@@ -472,6 +472,7 @@ fn seal_of_a_later_version() {
             found,
             Kind::Newer {
                 version: 2,
+                seq: 1,
                 text: Some(_)
             }
         ),
@@ -493,6 +494,7 @@ fn seal_of_a_later_version() {
         found,
         Kind::Newer {
             version: 2,
+            seq: 1,
             text: None
         }
     );
@@ -501,7 +503,7 @@ fn seal_of_a_later_version() {
     assert_eq!(kind(&ram, &geometry, 0), Kind::Cleared(None));
     // With a wrong CRC it is none, but mainline's record is still there.
     *ram.bytes.borrow_mut() = image;
-    ram.bytes.borrow_mut()[500 - 208 + 12 + 4] ^= 1;
+    ram.bytes.borrow_mut()[512 - 236 + 4] ^= 1;
     assert!(matches!(kind(&ram, &geometry, 0), Kind::Foreign(_)));
 }
 
@@ -510,31 +512,24 @@ fn length_of_a_later_version_is_checked() {
     let (ram, geometry) = ram(1);
     for length in 0..=u16::MAX {
         let mut image = ram.bytes.borrow_mut();
-        let tail: Vec<u8> = [length.to_le_bytes(), 9u16.to_le_bytes()]
-            .concat()
-            .into_iter()
-            .chain(SEAL_MAGIC.to_le_bytes())
-            .collect();
-        image[500..508].copy_from_slice(&tail);
+        image[500..502].copy_from_slice(&length.to_le_bytes());
+        image[502..504].copy_from_slice(&9u16.to_le_bytes());
         let begin = 512usize.saturating_sub(usize::from(length));
-        let crc = match image.get(begin..508) {
+        let crc = match image.get(begin..504) {
             Some(covered) => !kernel_crc32c(!0, covered),
             None => 0,
         };
-        image[508..].copy_from_slice(&crc.to_le_bytes());
+        image[504..508].copy_from_slice(&crc.to_le_bytes());
+        image[508..].copy_from_slice(&SEAL_MAGIC.to_le_bytes());
         drop(image);
         let expected = match length {
             // Beyond it there is the header, and below it not even the tail.
-            12..=500 => Kind::Newer {
+            20..=500 => Kind::Newer {
                 version: 9,
+                seq: 0,
                 text: None,
             },
-            _ => Kind::Torn,
-        };
-        // All bytes but the seal are zero, so that the zone counts as cleared if it is valid.
-        let expected = match expected {
-            Kind::Newer { .. } => Kind::Cleared(None),
-            kind => kind,
+            _ => Kind::Torn(None),
         };
         assert_eq!(kind(&ram, &geometry, 0), expected, "{length}");
     }
@@ -688,6 +683,7 @@ fn forged_sequence_numbers() {
             dump,
             size: payload.len() as u32,
             payload_crc: !kernel_crc32c(!0, payload),
+            slot,
             ..seal_template()
         };
         let raw = seal.encode::<&Ram>();
@@ -723,9 +719,11 @@ fn seal_template() -> Seal {
         size: 0,
         payload_crc: 0,
         reason: 1,
-        description: [0; 60],
+        description: [b' '; 60],
+        release: [b' '; 40],
         loop_start: 0,
-        release: [0; 40],
+        params: *geometry(4).params(),
+        slot: 0,
     }
 }
 

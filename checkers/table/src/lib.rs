@@ -10,6 +10,7 @@
 #[path = "../../../ringbuf/src/cell.rs"]
 mod cell;
 #[path = "../../../ringbuf/src/order.rs"]
+#[allow(dead_code, reason = "here are records of ours only")]
 mod order;
 #[path = "../../../ringbuf/src/sync.rs"]
 mod sync;

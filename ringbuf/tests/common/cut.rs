@@ -23,7 +23,8 @@ use ringbuf::{
     DumpInfo,
     Extent,
     Geometry,
-    Kind, //
+    Kind,
+    Seal, //
 };
 
 use super::{
@@ -87,6 +88,15 @@ impl View {
             self.kind,
             Kind::Cleared(_) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage
         )
+    }
+
+    /// What the seal says, if it is whole and the record was not deleted.
+    fn seal(&self) -> Option<Seal> {
+        match self.kind {
+            Kind::Sealed(seal) | Kind::Damaged(seal) => Some(seal),
+            Kind::Torn(seal) => seal,
+            _ => None,
+        }
     }
 
     /// Of a foreign one the text is all there is. It has two ways to be linear.
@@ -242,10 +252,7 @@ impl World {
         if views.len() > 1 {
             ensure!(newest != Some(next), "{text} took the newest");
             // All these boots are a loop of crashes.
-            let dump = |slot: usize| match views[slot].kind {
-                Kind::Sealed(seal) | Kind::Damaged(seal) => seal.dump,
-                _ => 0,
-            };
+            let dump = |slot: usize| views[slot].seal().map_or(0, |seal| seal.dump);
             let is_newest = |slot| newest.is_some_and(|newest| dump(newest) == dump(slot));
             let could_take = |slot: usize| !is_newest(slot) && !is_first(views, slot);
             if (0..views.len()).any(could_take) {
@@ -265,7 +272,7 @@ fn compare(census: &Census, views: &[Rc<View>]) -> Result<(), String> {
     let count = |is: &dyn Fn(&Kind) -> bool| views.iter().filter(|view| is(&view.kind)).count();
     let sealed = count(&|kind| matches!(kind, Kind::Sealed(_)));
     let foreign = count(&|kind| matches!(kind, Kind::Foreign(_)));
-    let torn = count(&|kind| matches!(kind, Kind::Torn));
+    let torn = count(&|kind| matches!(kind, Kind::Torn(_)));
     ensure!(
         (census.sealed, census.foreign, census.torn) == (sealed, foreign, torn),
         "{census:?}"
@@ -279,7 +286,9 @@ fn newest(ram: &Ram, geometry: &Geometry, views: &[Rc<View>]) -> Option<usize> {
     let seals = views.iter().enumerate().filter_map(|(slot, view)| {
         let header = ringbuf::header(&ram, geometry, slot).unwrap();
         match view.kind {
-            Kind::Sealed(seal) => Some(((seal.dump, u32::MAX - seal.part), slot)),
+            Kind::Sealed(seal) | Kind::Torn(Some(seal)) => {
+                Some(((seal.dump, u32::MAX - seal.part), slot))
+            }
             Kind::Damaged(seal) if (header.start, header.size) == (0, seal.size) => {
                 Some(((seal.dump, u32::MAX - seal.part), slot))
             }
@@ -291,12 +300,11 @@ fn newest(ram: &Ram, geometry: &Geometry, views: &[Rc<View>]) -> Option<usize> {
 
 /// Whether a loop began with the dump in that slot.
 fn is_first(views: &[Rc<View>], slot: usize) -> bool {
-    let Kind::Sealed(first) = views[slot].kind else {
+    let Some(first) = views[slot].seal() else {
         return false;
     };
-    let names_it =
-        |view: &Rc<View>| matches!(view.kind, Kind::Sealed(seal) if seal.loop_start == first.dump);
-    views.iter().any(names_it)
+    let names_it = |seal: Seal| seal.loop_start == first.dump;
+    views.iter().any(|view| view.seal().is_some_and(names_it))
 }
 
 /// What is to be cut.
@@ -304,6 +312,8 @@ pub struct Case<'a> {
     pub world: &'a World,
     pub before: Vec<Rc<View>>,
     pub after: Vec<Rc<View>>,
+    /// What was there.
+    pub start: Vec<u8>,
     /// What is written in the end.
     pub end: Vec<u8>,
     /// The slots that are written to one after the other, each with the number of operations when
@@ -318,6 +328,18 @@ impl Case<'_> {
     pub fn check(&self, image: &[u8], settled: &[u8], op: usize) -> Result<(), String> {
         let views = self.check_slots(image, settled, op)?;
         self.world.follow(image, &views)
+    }
+
+    /// Whether some of the payload has changed: before that it must be known what it is going to be.
+    fn has_begun_payload(&self, image: &[u8], slot: usize) -> bool {
+        let geometry = &self.world.geometry;
+        let begin = geometry.data_offset(slot).unwrap();
+        // Its end is in a block of the seal, if there are blocks.
+        let len = match geometry.ecc_size() {
+            0 => geometry.payload_capacity(),
+            _ => geometry.payload_capacity() / 128 * 128,
+        };
+        image[begin..begin + len] != self.start[begin..begin + len]
     }
 
     /// Checks what is left by a cut before operation `op`.
@@ -350,6 +372,11 @@ impl Case<'_> {
             } else {
                 let broken = is_seal_broken(settled, &self.world.geometry, slot);
                 writing(view, before, after, broken, &at)?;
+                if self.has_begun_payload(image, slot) {
+                    let is_known = matches!((view.kind, after.seal()),
+                        (Kind::Torn(seal), after) if seal == after);
+                    ensure!(is_known || view.is_same_record(after), "{}", at());
+                }
             }
         }
         Ok(views)
@@ -364,19 +391,35 @@ fn writing(
     broken: bool,
     at: &dyn Fn() -> String,
 ) -> Result<(), String> {
+    // A deleted record may come back, and the new seal may repair the old one.
+    let is_whole_again = match (view.kind, before.kind) {
+        (Kind::Sealed(seal), Kind::Cleared(old)) => old == Some(seal),
+        (Kind::Sealed(_), Kind::Foreign(_)) => view.payload == before.payload,
+        (Kind::Sealed(_), Kind::Torn(None)) => before.salvage.starts_with(&view.payload),
+        _ => false,
+    };
     if view.is_record() {
         ensure!(
-            view.is_same_record(before) || view.is_same_record(after),
+            view.is_same_record(before) || view.is_same_record(after) || is_whole_again,
             "{}",
             at()
         );
+    } else if let Kind::Torn(Some(seal)) = view.kind {
+        // It says what it was going to be, or what was there.
+        let is_old = match before.kind {
+            Kind::Cleared(old) => old == Some(seal),
+            Kind::Foreign(foreign) => foreign.covered_seq == Some(seal.seq),
+            _ => before.seal() == Some(seal),
+        };
+        ensure!(is_old || after.seal() == Some(seal), "{}", at());
+        ensure!(view.salvage.len() <= seal.size as usize, "{}", at());
     } else if broken {
-        ensure!(view.kind == Kind::Torn, "{}", at());
+        ensure!(view.kind == Kind::Torn(None), "{}", at());
     } else {
         // A record of mainline is gone as soon as its header is. A record of ours and a free slot
         // are what they were until the seal is broken.
         let gone = matches!(before.kind, Kind::Foreign(_)) || !before.is_record();
-        ensure!(gone || view.kind == Kind::Torn, "{}", at());
+        ensure!(gone || view.kind == Kind::Torn(None), "{}", at());
     }
     if let (Kind::Salvaged { .. }, Kind::Foreign(_)) = (view.kind, before.kind) {
         ensure!(before.payload.starts_with(&view.salvage), "{}", at());
@@ -435,6 +478,7 @@ pub fn dump<'a>(world: &'a World, image: &[u8], parts: usize) -> (Case<'a>, Vec<
         world,
         before: world.views(image),
         after: world.views(&ram.image()),
+        start: image.to_vec(),
         end: ram.image(),
         steps,
         is_clear: false,
@@ -452,7 +496,7 @@ pub fn filled(geometry: &Geometry, count: usize) -> Vec<u8> {
     let ram = Ram::new(vec![0; geometry.mem_size()]);
     let (store, _) = open(&ram, geometry);
     for i in 0..count {
-        let text = format!("record {i} ").repeat(1 + i * 5 % 17);
+        let text = format!("record {i}\n").repeat(1 + i * 5 % 17);
         append(&store, text.as_bytes()).unwrap();
     }
     ram.image()
@@ -505,8 +549,18 @@ pub fn starts(geometry: &Geometry) -> Vec<(String, Vec<u8>)> {
             mainline::erase(image, geometry, slot);
             image[zone..zone + 4].fill(0);
         });
+        add("record that is not committed", &|image| {
+            image[zone..zone + 4].fill(0);
+            image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
+        });
         add("torn record", &|image| {
             image[zone..zone + 4].fill(0);
+            image[zone + 12 + 40] ^= 1;
+            image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
+        });
+        add("torn record of which nothing is known", &|image| {
+            image[zone..zone + 4].fill(0);
+            image[seal] ^= 1;
             image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
         });
     }
@@ -529,6 +583,7 @@ pub fn delete<'a>(world: &'a World, image: &[u8], slot: usize) -> (Case<'a>, Vec
         world,
         before: world.views(image),
         after: world.views(&ram.image()),
+        start: image.to_vec(),
         end: ram.image(),
         steps: vec![(slot, ram.log.borrow().len())],
         is_clear: true,

@@ -18,6 +18,7 @@ use ringbuf::{
     layout::{
         Header,
         HEADER_LEN,
+        SEAL_LEN,
         SIG, //
     },
     read_text,
@@ -534,13 +535,15 @@ pub fn forge(ram: &Ram, geometry: &Geometry, slot: usize, numbers: (u64, u64, u6
         size: payload.len() as u32,
         payload_crc: !kernel_crc32c(!0, payload),
         reason: 1,
-        description: [0; 60],
+        description: [b' '; 60],
+        release: [b' '; 40],
         loop_start,
-        release: [0; 40],
+        params: *geometry.params(),
+        slot,
     };
     let mut bytes = ram.bytes.borrow_mut();
     let at = geometry.data_offset(slot).unwrap();
     bytes[at..at + payload.len()].copy_from_slice(payload);
     let at = geometry.seal_offset(slot).unwrap();
-    bytes[at..at + 192].copy_from_slice(&seal.encode::<&Ram>());
+    bytes[at..at + SEAL_LEN].copy_from_slice(&seal.encode::<&Ram>());
 }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use ringbuf::Seal;
 
 /// What is in a slot.
+#[expect(clippy::large_enum_variant, reason = "there are only a few")]
 #[derive(Clone, Copy, Debug)]
 pub enum State {
     Nothing,

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finds records that were stored with other parameters: their seals tell which.
+//!
+//! Nothing is searched that a whole seal vouches for: the text of a log may contain anything.
+
+use super::{
+    geometry::Geometry,
+    layout::{
+        self,
+        Params,
+        Seal,
+        SEAL_LEN,
+        SEAL_MAGIC,
+        SEAL_MAGIC_OFFSET,
+        SEAL_MAGIC_WRITING,
+        SEAL_TEXT, //
+    },
+    memory::Memory, //
+};
+
+/// So many other zone maps are told apart. Whoever needs more has lost count.
+pub(super) const OTHERS_MAX: usize = 2;
+
+/// How much is looked at to tell memory that was never written.
+const SAMPLE: usize = 8;
+
+/// How far the samples are apart. The texts of a seal lie between no two of them.
+const STEP: usize = 104;
+const _: () = assert!(STEP - SAMPLE < SEAL_TEXT.1 && STEP % SAMPLE == 0);
+
+/// If a sample lies in the texts of a seal, the magic number begins so many bytes after the sample,
+/// or up to [`WINDOW`] bytes later.
+const MAGIC_MIN: usize = SEAL_MAGIC_OFFSET - SEAL_TEXT.0 - SEAL_TEXT.1 + 1;
+const WINDOW: usize = SEAL_TEXT.1 + SAMPLE;
+
+/// The parameters of other zone maps that have whole seals in the region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Others {
+    params: [Option<Params>; OTHERS_MAX],
+}
+
+impl Others {
+    pub(super) fn params(&self) -> [Option<Params>; OTHERS_MAX] {
+        self.params
+    }
+
+    /// Searches a range of the region.
+    #[inline(never)]
+    pub(super) fn search<M: Memory>(
+        &mut self,
+        mem: &M,
+        geometry: &Geometry,
+        range: core::ops::Range<usize>,
+    ) -> Option<()> {
+        let mut at = range.start.checked_next_multiple_of(SAMPLE)?;
+        loop {
+            let end = at.checked_add(SAMPLE)?;
+            let mut sample = [0; SAMPLE];
+            if end > range.end || !mem.read(at, &mut sample) {
+                return None;
+            }
+            if !matches!(u64::from_ne_bytes(sample), 0 | u64::MAX) {
+                self.look_behind(mem, geometry, at.checked_add(MAGIC_MIN)?, range.end);
+            }
+            at = at.checked_add(STEP)?;
+        }
+    }
+
+    /// Looks for magic numbers that begin in the window at `at`.
+    fn look_behind<M: Memory>(
+        &mut self,
+        mem: &M,
+        geometry: &Geometry,
+        at: usize,
+        limit: usize,
+    ) -> Option<()> {
+        let mut buf = [0; WINDOW + 4];
+        let len = limit.checked_sub(at)?.min(buf.len());
+        let buf = buf.get_mut(..len)?;
+        if !mem.read(at, buf) {
+            return None;
+        }
+        let mut begin = 0usize;
+        for word in buf.chunks(8) {
+            let end = begin.checked_add(word.len())?;
+            if has_first_byte(&layout::get(word, 0)) {
+                for pos in begin..end {
+                    let magic = u32::from_le_bytes(layout::get(buf, pos));
+                    if matches!(magic, SEAL_MAGIC | SEAL_MAGIC_WRITING) {
+                        self.look_at(mem, geometry, at.checked_add(pos)?);
+                    }
+                }
+            }
+            begin = end;
+        }
+        Some(())
+    }
+
+    /// Takes note of a seal, if there is one with its magic number at `magic_at`, where its own
+    /// parameters put it.
+    #[inline(never)]
+    fn look_at<M: Memory>(&mut self, mem: &M, geometry: &Geometry, magic_at: usize) -> Option<()> {
+        let at = magic_at.checked_sub(SEAL_MAGIC_OFFSET)?;
+        let mut raw = [0; SEAL_LEN];
+        if !mem.read(at, &mut raw) {
+            return None;
+        }
+        let seal = Seal::decode::<M>(&raw)?;
+        let other = Geometry::new(seal.params).ok()?;
+        let is_ours = at
+            .checked_div(geometry.stride())
+            .is_some_and(|slot| geometry.is_place_of(&seal, slot));
+        if *other.params() != seal.params
+            || other.seal_offset(seal.slot) != Some(at)
+            || is_ours
+            || self.params.contains(&Some(seal.params))
+        {
+            return None;
+        }
+        *self.params.iter_mut().find(|params| params.is_none())? = Some(seal.params);
+        Some(())
+    }
+}
+
+/// Whether one of these bytes is the first one of a magic number. Now and then it says so of others.
+fn has_first_byte(bytes: &[u8; 8]) -> bool {
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let [first, ..] = SEAL_MAGIC.to_le_bytes();
+    let differences = u64::from_ne_bytes(*bytes) ^ LOW.wrapping_mul(first.into());
+    differences.wrapping_sub(LOW) & !differences & HIGH != 0
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Records that were stored with other parameters: they are found, said, kept by their age, and there
+//! again when the parameters are.
+
+use crate::common::{
+    append,
+    forge,
+    mainline,
+    open,
+    params,
+    sealed_text,
+    table,
+    Ram,
+    DEFAULT,
+    INFO, //
+};
+use proptest::{
+    collection::vec,
+    prelude::*, //
+};
+use ringbuf::{
+    classify,
+    Census,
+    DumpInfo,
+    Geometry,
+    Kind,
+    Params,
+    Store, //
+};
+
+const MEM_SIZE: usize = 64 << 10;
+
+fn with(record_size: usize, console_size: usize, ecc_size: usize) -> Params {
+    Params {
+        console_size,
+        ecc_size,
+        ..params(MEM_SIZE, record_size)
+    }
+}
+
+fn geometry(params: Params) -> Geometry {
+    Geometry::new(params).unwrap()
+}
+
+/// A boot with so many dumps, the n-th of which has the text of that number.
+fn boot(ram: &Ram, params: Params, texts: std::ops::Range<usize>) -> (Vec<usize>, Census) {
+    let geometry = geometry(params);
+    let (store, census) = open(ram, &geometry);
+    let slots = texts.map(|n| append(&store, &text(n)).unwrap());
+    (slots.collect(), census)
+}
+
+/// Parity cannot make one of these out of another one.
+fn text(n: usize) -> Vec<u8> {
+    let letter = char::from(b'a' + n as u8);
+    format!("text {n}\n{}\n", letter.to_string().repeat(60)).into_bytes()
+}
+
+/// Which texts are there, for who has these parameters.
+fn texts(ram: &Ram, params: Params) -> Vec<usize> {
+    let geometry = geometry(params);
+    let mut texts = Vec::new();
+    for slot in 0..geometry.slots() {
+        if let Kind::Sealed(_) = classify(&ram, &geometry, slot).unwrap().kind {
+            let text = sealed_text(ram, &geometry, slot);
+            let line = text.split(|byte| *byte == b'\n').next().unwrap();
+            texts.push(std::str::from_utf8(&line[5..]).unwrap().parse().unwrap());
+        }
+    }
+    texts.sort_unstable();
+    texts
+}
+
+fn matrix() -> Vec<Params> {
+    let mut all = Vec::new();
+    for record_size in [4096, 8192, 16 << 10] {
+        for console_size in [0, 4096] {
+            for ecc_size in [0, 4, 16] {
+                for mem_size in [MEM_SIZE, MEM_SIZE - 12 * 1024] {
+                    all.push(Params {
+                        mem_size,
+                        ..with(record_size, console_size, ecc_size)
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// From each set of parameters to each other one: what was stored is found, and as long as there is
+/// room beside it nothing of it is lost.
+#[test]
+fn every_change_of_parameters() {
+    for before in matrix() {
+        for after in matrix() {
+            let ram = Ram::new(vec![0; MEM_SIZE]);
+            boot(&ram, before, 0..2);
+            let (first, second) = (geometry(before), geometry(after));
+            let is_same = first.stride() == second.stride() && before.ecc_size == after.ecc_size;
+            let image = ram.image();
+            let mut zones = image[..second.slots() * second.stride()].chunks(second.stride());
+            let has_room = zones.any(|zone| zone.iter().all(|byte| *byte == 0));
+            let (slots, census) = boot(&ram, after, 2..3);
+            let name = || format!("{before:?} {after:?} {census:?}");
+            if is_same {
+                assert_eq!((census.sealed, census.others), (2, 0), "{}", name());
+            } else {
+                let params = [census.other_params[0], census.other_params[1]];
+                assert_eq!((census.sealed, census.others), (0, 2), "{}", name());
+                assert_eq!(params, [Some(*first.params()), None], "{}", name());
+            }
+            assert_eq!(census.newest_seq, Some(2), "{}", name());
+            assert_eq!(slots.len(), 1);
+            let count = match (is_same, has_room) {
+                (true, _) => 3,
+                (false, true) => 2,
+                // The oldest is gone.
+                (false, false) => 1,
+            };
+            assert_eq!(texts(&ram, before).len(), count, "{}", name());
+            let (_, census) = boot(&ram, before, 3..3);
+            // A seal behind the end of a smaller region is out of sight.
+            let seen = first.mem_size() >= second.mem_size();
+            let newest = census.newest_seq;
+            assert!(
+                newest == Some(3) || (!seen && newest == Some(2)),
+                "{}",
+                name()
+            );
+        }
+    }
+}
+
+/// The oldest goes first, whatever it was stored with: of all there is only the newest part is out of
+/// reach.
+#[test]
+fn by_age() {
+    let (large, small) = (with(16 << 10, 0, 0), with(4096, 0, 0));
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    // Four slots of 16 KiB, the last two are the oldest: 2, 3, 4, 5 lie in 2, 3, 0, 1.
+    let (slots, _) = boot(&ram, large, 0..6);
+    assert_eq!(slots, [0, 1, 2, 3, 0, 1]);
+    // Header and text, and the seal, lie in the first and the last of the four slots of 4 KiB. The others
+    // are free.
+    let (slots, census) = boot(&ram, small, 6..18);
+    assert_eq!((census.sealed, census.others), (0, 4));
+    assert_eq!(slots[..8], [5, 6, 9, 10, 13, 14, 1, 2]);
+    // Then the oldest record.
+    assert_eq!(slots[8..], [8, 11, 12, 15]);
+    assert_eq!(texts(&ram, large), [4, 5]);
+    // Back again: the newest ones are those of the other size, and are kept longer than the old ones.
+    let (slots, census) = boot(&ram, large, 18..18);
+    assert!(slots.is_empty());
+    assert_eq!((census.sealed, census.others), (2, 12));
+    assert_eq!((census.newest_seq, census.next), (Some(18), Some(1)));
+}
+
+/// The newest crash was stored with other parameters; a panic under way takes it last.
+#[test]
+fn newest_of_others_is_kept() {
+    let (large, small) = (with(16 << 10, 0, 0), with(4096, 0, 0));
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    boot(&ram, large, 0..4);
+    boot(&ram, small, 4..5);
+    let newest = texts(&ram, small);
+    assert_eq!(newest, [4]);
+    let geometry = geometry(large);
+    let (store, _) = open(&ram, &geometry);
+    let mut dump = store.begin(&INFO);
+    while dump.append(b"part\n", false).is_ok() {}
+    assert_eq!(texts(&ram, small), [4]);
+}
+
+/// A loop of crashes goes on across a change of parameters.
+#[test]
+fn loops_of_others() {
+    let (large, small) = (with(16 << 10, 0, 0), with(4096, 0, 0));
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    for (boot, params) in [large, small, large].into_iter().enumerate() {
+        let geometry = geometry(params);
+        let (store, _) = Store::open(&ram, geometry, table(&geometry), DEFAULT).unwrap();
+        let info = DumpInfo {
+            boot_id: [boot as u8; 16],
+            ..INFO
+        };
+        let slot = store.begin(&info).append(b"text", true).unwrap();
+        let seal = crate::common::seal(&ram, &geometry, slot);
+        assert_eq!(seal.loop_start, if boot == 0 { 0 } else { 1 });
+    }
+}
+
+/// What a record holds is text, whatever it looks like; and what is no longer at its place is nothing.
+#[test]
+fn text_is_no_seal() {
+    let (large, small) = (with(16 << 10, 0, 0), with(4096, 0, 0));
+    let other = Ram::new(vec![0; MEM_SIZE]);
+    boot(&other, small, 0..3);
+    // The very bytes of other records, in the text of a record, where they were.
+    let geometry = geometry(large);
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    let (store, _) = open(&ram, &geometry);
+    let room = store.begin(&INFO).room();
+    let begin = geometry.payload_capacity() - room + 12;
+    append(&store, &other.image()[begin..begin + room]).unwrap();
+    let (_, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.others), (1, 0));
+    // The same without a record around it is what it was.
+    ram.bytes.borrow_mut()[geometry.seal_offset(0).unwrap()..geometry.stride()].fill(0);
+    let (_, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.others), (0, 3));
+    // Elsewhere it is nothing.
+    ram.bytes
+        .borrow_mut()
+        .copy_within(0..3 * 4096, 4 * 4096 + 2);
+    ram.bytes.borrow_mut()[..4 * 4096].fill(0);
+    let (_, census) = open(&ram, &geometry);
+    assert_eq!(census.others, 0);
+}
+
+/// Many sets of parameters: two are told apart, and nothing breaks.
+#[test]
+fn too_many() {
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    for slot in 0..6 {
+        let geometry = geometry(with(512 << slot, 0, 0));
+        let seq = slot as u64 + 1;
+        forge(&ram, &geometry, slot.min(3), (seq, seq, 0, 1));
+    }
+    let geometry = geometry(with(32 << 10, 0, 0));
+    let (store, census) = open(&ram, &geometry);
+    assert_eq!(census.other_params.iter().flatten().count(), 2);
+    append(&store, b"text").unwrap();
+    // Stock ramoops has its own view of it.
+    mainline::load(&mut ram.bytes.borrow_mut(), &geometry);
+    open(&ram, &geometry);
+}
+
+proptest! {
+    /// Wherever a seal lies, and whatever is around it.
+    #[test]
+    fn seals_are_found_anywhere(
+        place in 0..4096usize,
+        ecc_size in 0..20usize,
+        fill in prop_oneof![Just(0u8), Just(0xff), any::<u8>()],
+        noise in vec((0..MEM_SIZE, any::<u8>()), 0..100),
+    ) {
+        let ram = Ram::new(vec![fill; MEM_SIZE]);
+        for (at, byte) in noise {
+            ram.bytes.borrow_mut()[at] = byte;
+        }
+        // A zone that ends anywhere.
+        let other = geometry(Params {
+            mem_size: MEM_SIZE - 2 * place,
+            ..with(MEM_SIZE / 2, 0, ecc_size)
+        });
+        let (store, _) = open(&ram, &other);
+        append(&store, b"text").unwrap();
+        let ours = geometry(with(512, 0, 0));
+        let (_, census) = open(&ram, &ours);
+        prop_assert_eq!(census.other_params[0], Some(*other.params()));
+        prop_assert_eq!(census.others, 1);
+    }
+}
