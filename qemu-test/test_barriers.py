@@ -17,8 +17,8 @@ import pytest
 from gdbstub import Gdb, RDI, RDX, RIP, RSI
 from vm import REGION_SIZE, REGION_START, VM
 
-HEADER, SEAL, BLOCK = 12, 192, 128  # Lengths, from FORMAT.md.
-MARK = 8  # The seal's magic and CRC, at its end.
+HEADER, SEAL, BLOCK = 12, 220, 128  # Lengths, from FORMAT.md.
+MAGIC = 4  # The seal's magic number, at its end.
 
 OOPS = "sh -c 'echo oops > /proc/test_oops'"
 
@@ -135,27 +135,27 @@ def expected(stride: int, size: int, ecc: int) -> list[list[Range]]:
     def at(begin: int, end: int) -> Range:
         return HEADER + begin, HEADER + end
 
-    mark = at(capacity - MARK, capacity)
+    magic = at(capacity - MAGIC, capacity)
     if not ecc:
-        return [[sig], [mark], [rest, at(0, size)], [at(seal, capacity)], [sig]]
+        return [[sig], [magic], [at(seal, capacity - MAGIC)], [rest, at(0, size)], [magic], [sig]]
 
     def parity(block: int) -> Range:
         return at(capacity + block * ecc, capacity + (block + 1) * ecc)
 
     def whole(block: int) -> list[Range]:
-        return [at(block * BLOCK, min((block + 1) * BLOCK, capacity)), parity(block)]
+        return [at(block * BLOCK, min((block + 1) * BLOCK, capacity - MAGIC)), parity(block)]
 
     first = seal // BLOCK
-    tail = range(first + 1, -(-capacity // BLOCK))
-    payload = {*range(min(-(-size // BLOCK), first)), first}
-    header = [parity(blocks)]
+    intent = range(first, -(-capacity // BLOCK))
+    payload = range(min(-(-size // BLOCK), first))
+    header = parity(blocks)
     return [
         [sig],
-        header,
-        [mark, *map(parity, tail)],
+        [header],
+        [magic],
+        [piece for block in intent for piece in whole(block)],
         [rest, *(piece for block in payload for piece in whole(block))],
-        [piece for block in tail for piece in whole(block)],
-        header,
+        [magic, header],
         [sig],
     ]
 

@@ -7,7 +7,8 @@ use crate::{
     linux::kmsg_dump,
     ringbuf::{
         Census,
-        Diagnosis, //
+        Diagnosis,
+        Params, //
     }, //
 };
 use kernel::{
@@ -47,6 +48,26 @@ impl Writer for kmsg_dump::Registration<Ramoops> {
     }
 }
 
+/// Parameters as they are given to the module.
+struct Given<'a>(&'a Params);
+
+impl fmt::Display for Given<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(params) = self;
+        for (name, value) in [
+            ("mem_size", params.mem_size),
+            (" record_size", params.record_size),
+            (" console_size", params.console_size),
+            (" ftrace_size", params.ftrace_size),
+            (" pmsg_size", params.pmsg_size),
+            (" ecc", params.ecc_size),
+        ] {
+            f.write_fmt(fmt!("{}={}", name, value))?;
+        }
+        Ok(())
+    }
+}
+
 /// What was found in the region, in words.
 pub(crate) struct Found<'a>(pub(crate) &'a Census);
 
@@ -78,6 +99,17 @@ impl fmt::Display for Found<'_> {
         }
         if let Some(next) = census.next {
             f.write_fmt(fmt!("next slot {}", next))?;
+        }
+        if census.others != 0 {
+            f.write_fmt(fmt!(
+                "; {} of other parameters, to be seen with",
+                census.others
+            ))?;
+            let mut separator = "";
+            for params in census.other_params.iter().flatten() {
+                f.write_fmt(fmt!("{} {}", separator, Given(params)))?;
+                separator = ", or";
+            }
         }
         match census.diagnosis {
             None => Ok(()),
