@@ -24,8 +24,7 @@ EXAMPLES
   ramoopsctl show                          the log of the newest crash
   ramoopsctl show 2 --raw > crash.txt      the second oldest, byte for byte
   ramoopsctl -f oops.img list --json       an image made with dd
-  ramoopsctl -f guest.mem --offset 128M --length 1M list
-                                           the memory of a virtual machine
+  ramoopsctl -f guest.mem list             the memory of a virtual machine
   ramoopsctl -f /dev/mem --offset 0x8000000 --length 0x100000 list
   ssh host dd if=/dev/mtd0 | ramoopsctl -f - show
 
@@ -62,11 +61,11 @@ pub struct RegionArgs {
     #[arg(short, long, global = true, value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 
-    /// Where in the file the region begins
+    /// Where in the file the region begins, or may begin
     #[arg(long, global = true, value_name = "SIZE", value_parser = size, default_value = "0")]
     pub offset: u64,
 
-    /// The length of the region [default: up to the end of the file]
+    /// How far it may reach [default: up to the end of the file]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
     pub length: Option<u64>,
 
@@ -110,6 +109,7 @@ impl RegionArgs {
                 FormatArg::Ramoops => Format::Ramoops,
                 FormatArg::Mtdoops => Format::Mtdoops,
             }),
+            is_placed: self.offset != 0 || self.length.is_some(),
             record_size: size(self.record_size),
             console_size: size(self.console_size),
             ftrace_size: size(self.ftrace_size),
@@ -157,9 +157,11 @@ pub enum Command {
     Verify(JsonArgs),
     /// Delete records
     #[command(after_help = "\
-Deleting one record does what deleting its file in /sys/fs/pstore does: the zone is marked as empty, and its text stays \
-in memory until it is overwritten (see list --deleted). Deleting all of them overwrites the whole region with 0xff, as \
-erasing an MTD device does. Only image files and MTD devices in RAM are written.")]
+Deleting one record does what deleting its file in /sys/fs/pstore does: the zone is marked as empty. Its text, and a seal \
+with the time, the kernel and the reason to panic, stay in the RAM until another record overwrites them (see list \
+--deleted); with --wipe, nothing of it stays. Deleting all of them overwrites the whole region with 0xff, as erasing an \
+MTD device does. Nothing is deleted if the records changed in the meantime. Only image files and MTD devices in RAM are \
+written; rust_ramoops, if it is loaded, learns which slots are free.")]
     Clear(ClearArgs),
     /// Learn whether the memory of this machine survives a reset
     #[command(subcommand)]
@@ -183,7 +185,7 @@ pub struct ListArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Also list deleted records whose text is still there
+    /// Also list deleted records whose text is still there. They have a number in any case
     #[arg(long)]
     pub deleted: bool,
 }
@@ -200,7 +202,7 @@ pub struct ShowArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Number deleted records whose text is still there as well, as `list --deleted` does
+    /// Deleted records whose text is still there can be shown as well
     #[arg(long)]
     pub deleted: bool,
     /// Do not use a pager
@@ -220,6 +222,9 @@ pub struct ExportArgs {
     /// Also send each record that was not in DIR yet to the systemd journal
     #[arg(long)]
     pub journal: bool,
+    /// Then delete from the region what is in DIR, as `clear` does
+    #[arg(long)]
+    pub clear: bool,
 }
 
 /// Arguments of commands that just report.
@@ -235,6 +240,9 @@ pub struct JsonArgs {
 pub struct ClearArgs {
     /// A number of `list`, or `all`
     pub record: String,
+    /// Overwrite text and seal as well
+    #[arg(long)]
+    pub wipe: bool,
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,

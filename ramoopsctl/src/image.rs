@@ -48,6 +48,47 @@ impl Memory for Image<'_> {
     }
 }
 
+/// A region that lies in a file, or a part of which does.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// The file.
+    pub bytes: &'a [u8],
+    /// Where the region begins. It may be in front of the file.
+    pub base: isize,
+}
+
+impl Memory for Window<'_> {
+    fn len(&self) -> usize {
+        self.bytes
+            .len()
+            .saturating_add_signed(self.base.saturating_neg())
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
+        let at = self.base.checked_add_unsigned(offset);
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        at.is_some_and(|at| read(self.bytes, at, buf))
+    }
+
+    fn write(&self, _offset: usize, _data: &[u8]) -> bool {
+        false
+    }
+
+    fn barrier(&self, _offset: usize, _len: usize) {}
+
+    fn crc32c(crc: u32, data: &[u8]) -> u32 {
+        kernel_crc32c(crc, data)
+    }
+
+    fn encode(&self, block: &[u8], parity: &mut [u8]) {
+        rslib::encode(block, parity);
+    }
+
+    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
+        rslib::decode(block, parity)
+    }
+}
+
 /// A step of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -73,9 +114,9 @@ impl Scratch {
         }
     }
 
-    /// Returns what was done to it.
-    pub fn into_ops(self) -> Vec<Op> {
-        self.ops.into_inner()
+    /// Returns what was done to it since the last time.
+    pub fn take_ops(&self) -> Vec<Op> {
+        self.ops.take()
     }
 }
 

@@ -11,6 +11,8 @@ pub mod cli;
 #[cfg(feature = "program")]
 pub mod commands;
 pub mod detect;
+#[cfg(feature = "program")]
+mod elsewhere;
 pub mod image;
 pub mod inflate;
 pub mod json;

@@ -7,7 +7,8 @@ use memchr::{
     memchr2, //
 };
 
-/// Magic number of the first version: `u32 seq, u32 magic`.
+/// Magic number of the first version: `u32 seq, u32 magic`. As in that of the second one, there are
+/// zero bytes in it, which a text has not.
 const MAGIC_V1: u32 = 0x5d00_5d00;
 /// Magic number of the second one, which has a time as well: `ktime_t`, nanoseconds.
 const MAGIC_V2: u32 = 0x5d00_5e00;

@@ -43,6 +43,8 @@ pub struct Report<'a> {
     pub layout: Layout,
     /// The records, the newest last.
     pub records: Records<'a>,
+    /// Those that are newer than the newest whole one, by their names: `show` leaves them out.
+    pub left_out: Vec<String>,
 }
 
 /// Records, of which only one at a time is in memory.
@@ -125,7 +127,7 @@ impl Layout {
 pub struct Record {
     /// How to name it on the command line.
     pub id: String,
-    /// 1 is the oldest.
+    /// 1 is the oldest of which anything is left.
     pub number: Option<usize>,
     /// Which front end wrote it.
     pub origin: Origin,
@@ -178,6 +180,8 @@ pub struct Record {
 pub struct Part {
     /// Part 1 has the newest text.
     pub number: u32,
+    /// How well it was kept.
+    pub state: State,
     /// Number of the slot or page.
     pub slot: usize,
     /// Where it begins in the region.
@@ -243,7 +247,7 @@ impl Record {
     /// Makes it from a record. The text itself is left out unless `with_text` is set.
     pub fn new(region: &Region<'_>, record: &record::Record, with_text: bool) -> Self {
         let text = region.text(record);
-        let (bytes, problems) = (Rc::new(text.bytes), text.problems);
+        let bytes = Rc::new(text.bytes);
         Self {
             id: record.id(),
             number: record.number,
@@ -254,7 +258,7 @@ impl Record {
             boottime_ns: record.boottime_ns,
             reason: record.reason.clone(),
             count: record.count,
-            cause: record.cause(&bytes),
+            cause: text.cause,
             description: record.description.clone(),
             kernel: record.kernel.clone(),
             boot: record.boot,
@@ -265,7 +269,7 @@ impl Record {
             bytes: bytes.len(),
             parts_total: record.parts_total,
             parts: record.parts.iter().map(Part::new).collect(),
-            problems,
+            problems: text.problems,
             text: with_text.then(|| Text(Rc::clone(&bytes))),
             log: with_text.then_some(Log(bytes)),
         }
@@ -276,6 +280,7 @@ impl Part {
     fn new(part: &record::Part) -> Self {
         Self {
             number: part.number,
+            state: part.state,
             slot: part.slot,
             offset: part.offset,
             seq: part.seq,

@@ -2,14 +2,17 @@
 
 //! A region that was opened for a command.
 
-use std::io::{
-    self,
-    stdin,
-    stdout,
-    BufRead,
-    BufWriter,
-    IsTerminal,
-    Write, //
+use std::{
+    borrow::Cow,
+    io::{
+        self,
+        stdin,
+        stdout,
+        BufRead,
+        BufWriter,
+        IsTerminal,
+        Write, //
+    },
 };
 
 use anyhow::{
@@ -30,7 +33,7 @@ use crate::{
         detect,
         Found, //
     },
-    json,
+    elsewhere, json,
     record::{
         Record,
         Region, //
@@ -69,9 +72,18 @@ impl Session {
     ///
     /// If it cannot be read, or if what the user says about the layout cannot be.
     pub fn open(args: &RegionArgs, color: Color) -> Result<Self> {
-        let source = Source::new(args.file.clone(), args.offset, args.length)?;
+        let mut source = Source::new(args.file.clone(), args.offset, args.length)?;
         let bytes = source.read()?;
         let found = detect(&bytes, &args.hints()).map_err(|error| explain(error, bytes.len()))?;
+        for line in elsewhere::lines(&found, &source, bytes.len()) {
+            eprintln!("ramoopsctl: {line}");
+        }
+        let region = match found.region(&bytes) {
+            Cow::Borrowed(region) if region.len() == bytes.len() => None,
+            region => Some(region.into_owned()),
+        };
+        let bytes = region.unwrap_or(bytes);
+        source.narrow(&found.place);
         Ok(Self {
             source,
             bytes,

@@ -29,7 +29,10 @@ use anyhow::{
     Result, //
 };
 
-use crate::image::Op;
+use crate::{
+    detect::Place,
+    image::Op, //
+};
 
 /// More than this is not read at once: a region is megabytes.
 const LENGTH_MAX: u64 = 1 << 30;
@@ -46,6 +49,8 @@ pub struct Source {
     pub offset: u64,
     /// The length of the region; up to the end of the file unless given.
     pub length: Option<u64>,
+    /// How much of the beginning of the region is not in the file.
+    missing: usize,
 }
 
 impl Source {
@@ -63,7 +68,15 @@ impl Source {
             path,
             offset,
             length,
+            missing: 0,
         })
+    }
+
+    /// Notes where in what was read the region turned out to be.
+    pub fn narrow(&mut self, place: &Place) {
+        self.offset += place.offset as u64;
+        self.length = Some(place.len as u64);
+        self.missing = place.missing;
     }
 
     /// Returns how to call it in messages.
@@ -145,6 +158,10 @@ impl Source {
             !self.is_stdin(),
             "standard input cannot be written; use --file."
         );
+        ensure!(
+            self.missing == 0,
+            "the beginning of the region is not in {name}, so nothing was changed."
+        );
         let kind = fs::metadata(&self.path)
             .with_context(|| format!("cannot open {name}"))?
             .file_type();
@@ -164,6 +181,7 @@ impl Source {
             ),
         }
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .open(&self.path)
             .with_context(|| format!("cannot open {name} for writing"))?;
@@ -224,6 +242,20 @@ impl Target {
             .seek(SeekFrom::Start(self.offset + offset as u64))
             .and_then(|_| self.file.write_all(bytes))
             .with_context(|| format!("cannot write {} at {offset:#x}", self.name))
+    }
+
+    /// Whether these bytes are still there.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    pub fn still_holds(&mut self, offset: usize, bytes: &[u8]) -> Result<bool> {
+        let mut now = vec![0; bytes.len()];
+        self.file
+            .seek(SeekFrom::Start(self.offset + offset as u64))
+            .and_then(|_| self.file.read_exact(&mut now))
+            .with_context(|| format!("cannot read {} at {offset:#x}", self.name))?;
+        Ok(now == bytes)
     }
 
     /// Waits until what was written is there.

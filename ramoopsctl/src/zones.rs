@@ -12,17 +12,13 @@ use ringbuf::{
     },
     read_text,
     Extent,
-    Geometry, //
+    Geometry,
+    GeometryError,
+    Params, //
 };
 use serde::Serialize;
 
-use crate::{
-    detect::{
-        is_ftrace,
-        one_zone, //
-    },
-    image::Image, //
-};
+use crate::image::Image;
 
 /// `struct pstore_ftrace_record` of a 64-bit kernel: ip, parent ip, and a time with the CPU in its
 /// lowest byte.
@@ -65,6 +61,26 @@ pub struct Zone {
     pub len: usize,
     /// How many bytes of text or records it holds; `None` if it has no valid header.
     pub used: Option<usize>,
+}
+
+/// Makes the geometry of a region with a single zone.
+pub(crate) fn one_zone(len: usize, ecc_size: usize) -> Result<Geometry, GeometryError> {
+    Geometry::new(Params {
+        mem_size: len,
+        record_size: len,
+        console_size: 0,
+        ftrace_size: 0,
+        pmsg_size: 0,
+        ecc_size,
+    })
+}
+
+/// Whether this is the header of an ftrace zone: its signature is mixed with the version of the
+/// kernel that wrote it.
+pub(crate) fn is_ftrace(header: &Header, len: usize) -> bool {
+    (1..0x0100_0000).contains(&(header.sig ^ SIG))
+        && header.start <= header.size
+        && (header.size as usize) < len
 }
 
 fn place(geometry: &Geometry, kind: ZoneKind) -> (usize, usize) {

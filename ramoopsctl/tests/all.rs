@@ -5,7 +5,11 @@
 mod common;
 
 mod commands;
+mod delete;
+mod detect;
 mod foreign;
 mod hostile;
 mod json;
+mod order;
 mod records;
+mod torn;

@@ -2,9 +2,12 @@
 
 //! What mainline's ramoops and mtdoops wrote.
 
-use crate::common::{
-    store::mainline,
-    *, //
+use crate::{
+    common::{
+        store::mainline,
+        *, //
+    },
+    detect::hostile_text, //
 };
 use ringbuf::{
     layout::{
@@ -98,6 +101,29 @@ fn usual_stock_region() {
         assert_eq!(records[1]["state"], "foreign");
         assert_eq!(records[1]["reason"], "Panic");
         files.text(0, &["verify"]);
+    }
+}
+
+/// What unprivileged users can write into the log tells nothing.
+#[test]
+fn no_text_steers() {
+    for (record_size, ecc_size) in [(1 << 16, 0), (1 << 16, 16), (1 << 15, 0)] {
+        let (geometry, mut image) = loaded(Params {
+            ecc_size,
+            ..params(1 << 20, record_size)
+        });
+        let text = hostile_text(&[7; 220]);
+        let text = [b"Oops#1 Part1\n".as_slice(), &text.repeat(3)].concat();
+        for slot in 0..9 {
+            let secs = 1_700_000_000 + slot as u64;
+            mainline::write(&mut image, &geometry, slot, secs, &text);
+        }
+        let list = Files::new(&image).json(0, &["list", "--json"]);
+        let layout = &list["layout"];
+        assert_eq!(layout["stride"], geometry.stride(), "{layout}");
+        assert_eq!(layout["ecc"], ecc_size, "{layout}");
+        assert_eq!(layout["console_size"], 4096, "{layout}");
+        assert_eq!(list["records"].as_array().unwrap().len(), 9);
     }
 }
 

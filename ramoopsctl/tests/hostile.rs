@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use crate::common::{
-    store::mainline,
+    store::{
+        self,
+        mainline, //
+    },
     *, //
 };
 use proptest::prelude::*;
@@ -14,6 +17,7 @@ use ramoopsctl::{
         detect,
         Hints, //
     },
+    image::Image,
     json,
     record::{
         Region as Reading,
@@ -28,6 +32,7 @@ fn read_all(image: &[u8], hints: &Hints) -> Vec<(State, Vec<u8>)> {
     let Ok(found) = detect(image, hints) else {
         return Vec::new();
     };
+    let image = &found.region(image)[..];
     let region = Reading {
         bytes: image,
         layout: found.layout,
@@ -78,6 +83,7 @@ fn hints() -> impl Strategy<Value = Hints> {
     (size.clone(), size.clone(), size.clone(), size, ecc).prop_map(
         |(record_size, console_size, ftrace_size, pmsg_size, ecc)| Hints {
             format: None,
+            is_placed: false,
             record_size,
             console_size,
             ftrace_size,
@@ -124,7 +130,7 @@ proptest! {
 }
 
 /// The time that this thread has had a CPU for. Load does not change it.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.try_into().unwrap()
 }
@@ -149,6 +155,14 @@ fn time_to_read(pattern: &[u8], len: usize) -> Duration {
 /// it quadratic, it would take 16 times.
 #[test]
 fn worst_cases_end_soon() {
+    let region = Region::new(ringbuf::Params {
+        ecc_size: 16,
+        ..params(1 << 20, 1 << 16)
+    });
+    region.dump(&info(1, 1), &[&log(900)]);
+    let seal = store::seal(&region.ram, &region.geometry, 0).encode::<Image<'_>>();
+    let mut broken = seal;
+    broken[0] ^= 1;
     for pattern in [
         b"DBGC".as_slice(),
         b"SEAL",
@@ -156,6 +170,9 @@ fn worst_cases_end_soon() {
         b"DBGC\0\0\0\0\x10\0\0\0====1.1-C\n\0\0",
         b"\0\x5e\0\x5d",
         b"DBGC\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\xdc\0\x01\0",
+        &seal,
+        &broken,
     ] {
         let quarter = time_to_read(pattern, 4 << 20);
         let whole = time_to_read(pattern, 16 << 20);

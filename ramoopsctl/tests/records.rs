@@ -68,14 +68,11 @@ fn geometry_of_a_part_of_a_region() {
     let image = region.image();
     let list = Files::new(&image[..300_000]).json(0, &["list", "--json"]);
     assert_eq!(list["records"].as_array().unwrap().len(), 3);
-    // Within something larger.
+    // Named within something larger.
     let mut memory = vec![7; 4 << 20];
     memory[0x12_3000..][..image.len()].copy_from_slice(&image);
     let files = Files::new(&memory);
     keep("memory", &memory);
-    let output = files.run(&["list"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--offset 0x123000"));
     let list = files.text(0, &["list", "--offset", "0x123000", "--length", "1M"]);
     assert_eq!(list.lines().count(), 4);
     let output = piped(&["list", "--offset", "0x123000", "--length", "1M"], &memory);
@@ -139,14 +136,8 @@ fn lines_are_taken_apart() {
 fn damage_is_told() {
     let region = three_crashes();
     let stride = region.geometry.stride();
-    region.edit(|image| {
-        image[stride + 12 + 500] ^= 1;
-        // As if power had been cut before the header was written.
-        image[2 * stride..][..4].fill(0);
-        image[3 * stride - 4..][..4].fill(0);
-        image[3 * stride - 5] = b'W';
-    });
-    region.edit(|image| image[3 * stride - 8..][..4].copy_from_slice(b"SEAW"));
+    region.edit(|image| image[stride + 12 + 500] ^= 1);
+    region.tear(2, 500, &[0; 1 << 20]);
     let files = Files::new(&region.image());
     let list = files.json(0, &["list", "--json"]);
     let states: Vec<_> = list["records"]
@@ -155,10 +146,10 @@ fn damage_is_told() {
         .iter()
         .map(|record| record["state"].as_str().unwrap())
         .collect();
-    assert_eq!(states, ["torn", "complete", "damaged"]);
-    assert!(files.text(0, &["show"]).contains("record 2, Panic#1"));
+    assert_eq!(states, ["complete", "damaged", "torn"]);
+    assert!(files.text(0, &["show"]).contains("record 1, Panic#1"));
     assert!(files
-        .text(0, &["show", "3"])
+        .text(0, &["show", "2"])
         .contains("does not match its checksum"));
     let verify = files.json(1, &["verify", "--json"]);
     assert_eq!(verify["ok"], false);

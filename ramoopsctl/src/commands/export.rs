@@ -12,7 +12,10 @@ use std::{
         ErrorKind,
         Write, //
     },
-    path::Path,
+    path::{
+        Path,
+        PathBuf, //
+    },
     time::{
         Duration,
         UNIX_EPOCH, //
@@ -32,8 +35,10 @@ use tempfile::NamedTempFile;
 
 use crate::{
     cli::ExportArgs,
+    commands::delete::Deleter,
     json,
     record::{
+        Origin,
         Record,
         Region, //
     },
@@ -57,9 +62,17 @@ pub(super) fn run(session: &Session, args: &ExportArgs) -> Result<Outcome> {
         session.say_empty();
         return Ok(Outcome::Bad);
     }
+    let deleter = match args.clear {
+        true => Some(Deleter::open(session)?),
+        false => None,
+    };
+    if let Some(deleter) = &deleter {
+        deleter.geometry()?;
+    }
     let dir = &args.dir;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let mut outcome = Outcome::Good;
+    let mut saved = Vec::new();
     for record in &records {
         let contents = contents(&region, record, args.json)?;
         if contents.is_empty() {
@@ -67,7 +80,10 @@ pub(super) fn run(session: &Session, args: &ExportArgs) -> Result<Outcome> {
         }
         let path = dir.join(file_name(record, &contents, args.json));
         match fs::read(&path) {
-            Ok(found) if found == contents => continue,
+            Ok(found) if found == contents => {
+                saved.push((record, path));
+                continue;
+            }
             Ok(_) => {
                 eprintln!(
                     "ramoopsctl: {} is there with other contents; it is left alone.",
@@ -84,8 +100,38 @@ pub(super) fn run(session: &Session, args: &ExportArgs) -> Result<Outcome> {
         save(&region, record, &contents, &path, args.journal)
             .with_context(|| format!("cannot save {}", path.display()))?;
         writeln!(stdout().lock(), "{}", path.display())?;
+        saved.push((record, path));
+    }
+    if let Some(deleter) = deleter {
+        clear(deleter, dir, &saved)?;
     }
     Ok(outcome)
+}
+
+/// Deletes records from the region that are on the disk.
+fn clear(mut deleter: Deleter<'_>, dir: &Path, saved: &[(&Record, PathBuf)]) -> Result<()> {
+    // A file that was there already may have been written just before, and not by us.
+    for (_, path) in saved {
+        sync(path)?;
+    }
+    sync(dir)?;
+    // It may be new, as may be those above it. Not all of them need be ours to open.
+    for above in dir.canonicalize()?.ancestors().skip(1) {
+        let _ = sync(above);
+    }
+    let dumps = saved
+        .iter()
+        .filter(|(record, _)| record.origin == Origin::Dmesg);
+    for (record, _) in dumps {
+        deleter.record(record, false)?;
+    }
+    Ok(())
+}
+
+fn sync(path: &Path) -> Result<()> {
+    fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .with_context(|| format!("cannot tell whether {} is on the disk", path.display()))
 }
 
 fn contents(region: &Region<'_>, record: &Record, json: bool) -> Result<Vec<u8>> {
@@ -160,8 +206,9 @@ fn save(
 
 /// Sends a record to the journal.
 fn send(region: &Region<'_>, record: &Record) -> Result<()> {
-    let text = region.text(record).bytes;
-    let cause = record.cause(&text).map(|cause| escape(cause.as_bytes()));
+    let text = region.text(record);
+    let cause = text.cause.map(|cause| escape(cause.as_bytes()));
+    let text = text.bytes;
     let reason = record.reason.as_deref().unwrap_or(record.origin.name());
     let message = match &cause {
         Some(cause) => format!("{}: {cause}", escape(reason.as_bytes())),
@@ -188,7 +235,7 @@ fn send(region: &Region<'_>, record: &Record) -> Result<()> {
             .filter_map(|(name, value)| Some((name, value?))),
     );
     let priority = match record.origin {
-        crate::record::Origin::Dmesg | crate::record::Origin::Mtdoops => Priority::Critical,
+        Origin::Dmesg | Origin::Mtdoops => Priority::Critical,
         _ => Priority::Notice,
     };
     journal_send(priority, &message, fields.into_iter())

@@ -23,6 +23,7 @@ use comfy_table::{
 use crate::{
     cli::ListArgs,
     record::{
+        latest,
         Record,
         Region,
         State, //
@@ -63,6 +64,7 @@ pub(super) fn run(session: &Session, args: &ListArgs) -> Result<Outcome> {
                 records: records.iter().collect(),
                 with_text: false,
             },
+            left_out: latest(&records).1.into_iter().map(Record::id).collect(),
         })?;
     } else if records.is_empty() {
         session.say_empty();
@@ -147,8 +149,6 @@ fn row(region: &Region<'_>, record: &Record) -> [String; 9] {
         record.kernel.as_deref().map_or_else(dash, safe),
         lines(&text.bytes).count().to_string(),
         text.bytes.len().to_string(),
-        record
-            .cause(&text.bytes)
-            .map_or_else(dash, |cause| safe(&cause)),
+        text.cause.as_deref().map_or_else(dash, safe),
     ]
 }

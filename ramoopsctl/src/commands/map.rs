@@ -11,6 +11,7 @@ use std::io::{
 use anstyle::Style;
 use anyhow::Result;
 use ringbuf::{
+    seq::Order,
     Content,
     Geometry,
     Kind, //
@@ -108,7 +109,7 @@ pub(super) fn kind_name(kind: &Kind) -> (&'static str, Style) {
         Kind::Newer { .. } => ("newer", style::DOUBTFUL),
         Kind::Damaged(_) => ("damaged", style::BAD),
         Kind::Salvaged { .. } => ("salvaged", style::DOUBTFUL),
-        Kind::Torn => ("torn", style::BAD),
+        Kind::Torn(_) => ("torn", style::BAD),
         Kind::Cleared(_) => ("deleted", style::DIM),
         Kind::Empty => ("empty", style::DIM),
         Kind::Zero => ("zero", style::DIM),
@@ -120,10 +121,21 @@ pub(super) fn kind_name(kind: &Kind) -> (&'static str, Style) {
 fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
     let contents = session.region().contents();
     let seq = |content: &Content| match content.kind {
-        Kind::Sealed(seal) | Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => Some(seal.seq),
+        Kind::Sealed(seal)
+        | Kind::Damaged(seal)
+        | Kind::Torn(Some(seal))
+        | Kind::Cleared(Some(seal)) => Some(seal.seq),
+        Kind::Newer { seq, .. } => Some(seq),
         _ => None,
     };
-    let newest = contents.iter().filter_map(seq).max();
+    let mut order = Order::default();
+    for seq in contents.iter().filter_map(seq) {
+        order.note(seq);
+    }
+    let newest = contents
+        .iter()
+        .filter_map(seq)
+        .max_by_key(|seq| order.rank(*seq));
     let mut map: Vec<Zone> = (0..)
         .zip(&contents)
         .map(|(index, content)| {
@@ -131,7 +143,7 @@ fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
             let size = match content.kind {
                 Kind::Damaged(seal) => Some(seal.size),
                 Kind::Salvaged { extent, .. } => Some(extent.size),
-                Kind::Torn | Kind::Garbage => None,
+                Kind::Torn(_) | Kind::Garbage => None,
                 kind => Some(kind.extent().map_or(0, |extent| extent.size)),
             };
             let seq = seq(content);

@@ -3,6 +3,7 @@
 //! The commands.
 
 mod clear;
+mod delete;
 mod export;
 mod generate;
 mod list;

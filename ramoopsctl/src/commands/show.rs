@@ -25,6 +25,7 @@ use anyhow::{
 use crate::{
     cli::ShowArgs,
     record::{
+        latest,
         Record,
         Region, //
     },
@@ -50,11 +51,15 @@ use crate::{
     time, //
 };
 
+/// The name of the newest record.
+const LATEST: &str = "latest";
+
 /// Prints the text of records.
 pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
     let region = session.region();
     let records = session.records(args.deleted);
     let chosen = choose(&records, &args.record)?;
+    let (_, left_out) = latest(&records);
     if args.json {
         print_json(&Report {
             schema: SCHEMA,
@@ -66,13 +71,21 @@ pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
                 records: chosen.clone(),
                 with_text: true,
             },
+            left_out: left_out.iter().map(|record| record.id()).collect(),
         })?;
+    }
+    if args.record == LATEST {
+        for record in &left_out {
+            eprintln!(
+                "ramoopsctl: newer, but not whole: {}. To see it: ramoopsctl show {}",
+                heading(record),
+                record.id()
+            );
+        }
     }
     if chosen.is_empty() {
         match records.iter().any(|record| record.number.is_some()) {
-            true => eprintln!(
-                "ramoopsctl: no whole record; see what is left of others: ramoopsctl list"
-            ),
+            true => eprintln!("ramoopsctl: no whole record; all that is there: ramoopsctl list"),
             false => session.say_empty(),
         }
         return Ok(Outcome::Bad);
@@ -117,16 +130,7 @@ pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
 pub(super) fn choose<'a>(records: &'a [Record], name: &str) -> Result<Vec<&'a Record>> {
     let by_name: Vec<&Record> = match name {
         "all" => return Ok(records.iter().collect()),
-        "latest" => {
-            let mut dumps = records
-                .iter()
-                .rev()
-                .filter(|record| record.number.is_some());
-            return Ok(dumps
-                .find(|record| record.state.is_whole())
-                .into_iter()
-                .collect());
-        }
+        LATEST => return Ok(latest(records).0.into_iter().collect()),
         name => records
             .iter()
             .filter(|record| record.id() == name)
@@ -167,6 +171,9 @@ fn print(
             paint(colour, style::of_state(record.state), &problem)
         )?;
     }
+    if let Some(seal) = about_unwhole(record) {
+        writeln!(out, "==> {seal}")?;
+    }
     let mut last_level = None;
     for line in lines(&text.bytes) {
         let line = Line::parse(line);
@@ -175,6 +182,29 @@ fn print(
         print_line(out, colour, &line, last_level)?;
     }
     Ok(())
+}
+
+/// Returns what the seal of a record tells besides its text, if that need not be this record's.
+fn about_unwhole(record: &Record) -> Option<String> {
+    let ns = record.boottime_ns.filter(|_| !record.state.is_whole())?;
+    let parts: Vec<String> = record
+        .parts
+        .iter()
+        .map(|part| part.number.to_string())
+        .collect();
+    let total = record
+        .parts_total
+        .map_or_else(String::new, |total| format!(" of {total}"));
+    let mut words = vec![format!(
+        "its seal says: {}.{:06} s after boot, part {}{total}",
+        ns / 1_000_000_000,
+        ns / 1000 % 1_000_000,
+        parts.join(", "),
+    )];
+    words.extend(record.boot.map(|boot| format!("boot {boot}")));
+    let description = record.description.as_deref();
+    words.extend(description.map(|text| escape(text.as_bytes())));
+    Some(words.join(", "))
 }
 
 /// Returns what a record is, in a line.

@@ -21,6 +21,10 @@ use std::{
 };
 
 use ringbuf::{
+    layout::{
+        SEAL_MAGIC_OFFSET,
+        SIG, //
+    },
     DumpInfo,
     Geometry,
     Params, //
@@ -64,6 +68,14 @@ pub fn info(boot: u8, n: u32) -> DumpInfo<'static> {
     }
 }
 
+/// The same after an hour: no loop of crashes.
+pub fn calm(boot: u8, n: u32) -> DumpInfo<'static> {
+    DumpInfo {
+        boottime_ns: 3_600_000_000_000,
+        ..info(boot, n)
+    }
+}
+
 /// A region that is written to.
 pub struct Region {
     pub geometry: Geometry,
@@ -83,6 +95,23 @@ impl Region {
         Self::new(params(1 << 20, 1 << 16))
     }
 
+    /// 13 slots of 4096 bytes, and the other zones as mainline prepares them.
+    pub fn small() -> Self {
+        let region = Self::new(params(64 << 10, 4096));
+        let geometry = region.geometry;
+        let zones = [
+            (geometry.console(), SIG),
+            (geometry.pmsg(), SIG),
+            (geometry.ftrace(), SIG ^ 0x07_0304),
+        ];
+        region.edit(|image| {
+            for ((offset, _), sig) in zones {
+                image[offset..][..4].copy_from_slice(&sig.to_ne_bytes());
+            }
+        });
+        region
+    }
+
     /// Stores a dump of these parts, the newest text first. Returns their slots.
     pub fn dump(&self, info: &DumpInfo<'_>, parts: &[&str]) -> Vec<usize> {
         let (store, _) = store::open(&self.ram, &self.geometry);
@@ -96,6 +125,26 @@ impl Region {
 
     pub fn image(&self) -> Vec<u8> {
         self.ram.image()
+    }
+
+    /// Makes the newest record in a slot one of which only so many bytes of the payload arrived. `before` is
+    /// the image before it was stored.
+    pub fn tear(&self, slot: usize, arrived: usize, before: &[u8]) {
+        let zone = self.geometry.slot_offset(slot).unwrap();
+        let data = self.geometry.data_offset(slot).unwrap();
+        let seal = self.geometry.seal_offset(slot).unwrap();
+        self.edit(|image| {
+            image[zone..][..4].fill(0);
+            image[data + arrived..seal].copy_from_slice(&before[data + arrived..seal]);
+            image[seal + SEAL_MAGIC_OFFSET..][..4].copy_from_slice(b"SEAW");
+        });
+    }
+
+    /// Makes it one of which not even the seal arrived.
+    pub fn tear_seal(&self, slot: usize, before: &[u8]) {
+        self.tear(slot, 0, before);
+        let seal = self.geometry.seal_offset(slot).unwrap();
+        self.edit(|image| image[seal + 60] ^= 1);
     }
 
     /// Changes the image.

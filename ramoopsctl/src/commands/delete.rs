@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Deletes records, if they are still what was read.
+
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
+use ringbuf::{
+    classify,
+    clear,
+    layout::SEAL_MAGIC_OFFSET,
+    Geometry,
+    Kind,
+    Memory, //
+};
+
+use crate::{
+    detect::Layout,
+    image::Scratch,
+    record::Record,
+    session::Session,
+    source::Target, //
+};
+
+/// What an erased MTD device holds.
+const ERASED: u8 = 0xff;
+
+/// How much is written at once.
+const PIECE: usize = 64 << 10;
+
+/// A region in which something is to be deleted.
+pub(super) struct Deleter<'a> {
+    session: &'a Session,
+    target: Target,
+    /// Where it is tried out.
+    scratch: Scratch,
+}
+
+impl<'a> Deleter<'a> {
+    /// Opens the region for writing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written, or if it is not certain what there is.
+    pub(super) fn open(session: &'a Session) -> Result<Self> {
+        let target = session.source.open_target()?;
+        ensure!(
+            session.found.is_certain(),
+            "it is not certain what {} holds and how it is divided, so nothing was changed. \
+             See `ramoopsctl map`.",
+            session.source.name()
+        );
+        Ok(Self {
+            session,
+            target,
+            scratch: Scratch::new(session.bytes.clone()),
+        })
+    }
+
+    /// Returns how zones are divided.
+    ///
+    /// # Errors
+    ///
+    /// If there are no zones but pages of mtdoops.
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        match self.session.found.layout {
+            Layout::Ramoops(geometry) => Ok(geometry),
+            Layout::Mtdoops(_) => bail!(
+                "single pages of mtdoops are not cleared, since the driver erases whole blocks. Use `clear all`."
+            ),
+        }
+    }
+
+    /// Deletes a record. The part with the oldest text goes first: an interruption leaves the newest
+    /// text, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the record is not what it was when it was read, if it cannot be deleted, or if the device
+    /// refuses to be written.
+    pub(super) fn record(&mut self, record: &Record, wipe: bool) -> Result<()> {
+        let geometry = self.geometry()?;
+        let mut steps = Vec::new();
+        for part in &record.parts {
+            clear(&self.scratch, &geometry, part.slot)
+                .with_context(|| format!("slot {} cannot be cleared", part.slot))?;
+            if wipe {
+                overwrite(&self.scratch, &geometry, part.slot)
+                    .with_context(|| format!("slot {} cannot be overwritten", part.slot))?;
+            }
+            steps.extend(self.scratch.take_ops());
+        }
+        for part in &record.parts {
+            self.check(part.offset, geometry.stride())?;
+        }
+        self.target.apply(&steps)
+    }
+
+    /// Overwrites the whole region.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::record`].
+    pub(super) fn all(&mut self) -> Result<()> {
+        let len = self.session.bytes.len();
+        // The other zones change all the time.
+        let records = match self.session.found.layout {
+            Layout::Ramoops(geometry) => geometry.console().0.min(len),
+            Layout::Mtdoops(_) => len,
+        };
+        for at in (0..records).step_by(PIECE) {
+            self.check(at, PIECE.min(records - at))?;
+        }
+        let piece = [ERASED; PIECE];
+        for at in (0..len).step_by(PIECE) {
+            self.target.write(at, &piece[..PIECE.min(len - at)])?;
+        }
+        self.target.sync()
+    }
+
+    /// Compares what is there now with what was read.
+    fn check(&mut self, offset: usize, len: usize) -> Result<()> {
+        let read = self.session.bytes.get(offset..).unwrap_or(&[]);
+        let is_same = self
+            .target
+            .still_holds(offset, &read[..read.len().min(len)])?;
+        ensure!(
+            is_same,
+            "{} has changed at {offset:#x} since it was read: a record was stored or deleted. \
+             Nothing was changed; look at it again.",
+            self.session.source.name()
+        );
+        Ok(())
+    }
+}
+
+/// Overwrites what clearing has left in a slot, such that it is a deleted record or an empty zone all
+/// the time.
+fn overwrite(scratch: &Scratch, geometry: &Geometry, slot: usize) -> Option<()> {
+    // Of anything else, nothing is left.
+    let (Kind::Cleared(_) | Kind::Empty) = classify(scratch, geometry, slot)?.kind else {
+        return Some(());
+    };
+    let data = geometry.data_offset(slot)?;
+    let magic = geometry.seal_offset(slot)? + SEAL_MAGIC_OFFSET;
+    let data_end = data + geometry.data_capacity();
+    // The header keeps its own, which comes last.
+    let parity_end = geometry.slot_offset(slot)? + geometry.stride() - geometry.ecc_size();
+    // Without its magic number a seal is none, and without parity it does not come back.
+    for range in [magic..data_end, data_end..parity_end, data..data_end] {
+        write(scratch, range.start, &vec![ERASED; range.len()])?;
+    }
+    Some(())
+}
+
+/// Writes, and waits until it is there.
+fn write(scratch: &Scratch, offset: usize, bytes: &[u8]) -> Option<()> {
+    let is_written = scratch.write(offset, bytes);
+    scratch.barrier(offset, bytes.len());
+    is_written.then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::{
+        Image,
+        Op, //
+    };
+    use ringbuf::{
+        DumpInfo,
+        Options,
+        Params,
+        Slot,
+        Store, //
+    };
+
+    const INFO: DumpInfo<'static> = DumpInfo {
+        reason: 1,
+        reason_name: b"Panic",
+        count: 1,
+        realtime_ns: 1_700_000_000_000_000_000,
+        boottime_ns: 1,
+        boot_id: [1; 16],
+        description: b"trouble",
+        release: b"7.3",
+        urgent: false,
+    };
+
+    /// What a slot holds, in the order in which it may change.
+    fn progress(kind: &Kind) -> Option<u8> {
+        match kind {
+            Kind::Sealed(_) | Kind::Torn(Some(_)) => Some(0),
+            Kind::Cleared(_) => Some(1),
+            Kind::Empty => Some(2),
+            _ => None,
+        }
+    }
+
+    /// Cut at any write, and within it, the record is there, or deleted, or there is nothing.
+    #[test]
+    fn interrupted() {
+        for (ecc_size, is_torn) in [(0, false), (0, true), (4, false), (16, false), (16, true)] {
+            let geometry = Geometry::new(Params {
+                mem_size: 8192,
+                record_size: 4096,
+                console_size: 0,
+                ftrace_size: 0,
+                pmsg_size: 0,
+                ecc_size,
+            })
+            .unwrap();
+            let slots: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
+            let (store, _) = Store::open(
+                Scratch::new(vec![0; 8192]),
+                geometry,
+                slots,
+                Options { loop_ns: 0 },
+            )
+            .unwrap();
+            store.begin(&INFO).append(&[b'x'; 3000], true).unwrap();
+            let scratch = store.memory();
+            if is_torn {
+                let data = geometry.data_offset(0).unwrap();
+                let magic = geometry.seal_offset(0).unwrap() + SEAL_MAGIC_OFFSET;
+                write(scratch, 0, &[0; 4]).unwrap();
+                write(scratch, data + 100, &[b'y'; 2000]).unwrap();
+                write(scratch, magic, b"SEAW").unwrap();
+            }
+            scratch.take_ops();
+            let mut image = vec![0; 8192];
+            assert!(scratch.read(0, &mut image));
+
+            clear(scratch, &geometry, 0).unwrap();
+            overwrite(scratch, &geometry, 0).unwrap();
+            let mut reached = 0;
+            for step in scratch.take_ops() {
+                let Op::Write(offset, bytes) = step else {
+                    continue;
+                };
+                for (at, byte) in (offset..).zip(bytes) {
+                    image[at] = byte;
+                    let kind = classify(&Image(&image), &geometry, 0).unwrap().kind;
+                    let now = progress(&kind);
+                    assert!(
+                        now >= Some(reached),
+                        "{ecc_size} {is_torn}: {at:#x}: {kind:?}"
+                    );
+                    reached = now.unwrap_or(0);
+                }
+            }
+            assert_eq!(reached, 2);
+            assert!(!image.contains(&b'x') && !image.contains(&b'y'));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finds out where a region lies in a file and how it is divided.
+//!
+//! Seals tell it, wherever they are. Only if there is none, what lies in the file is compared with
+//! the zone maps that mainline may have made. Each file looks only at files above it:
+//!
+//! - `hints`: what the user knows. `ranges`: a set of bytes.
+//! - `seals` finds the regions that whole seals tell of, with those that `parity` corrects.
+//! - `candidate`, `evidence`, `guess`: a region without seals.
+
+mod candidate;
+mod evidence;
+mod guess;
+mod hints;
+mod parity;
+mod ranges;
+mod seals;
+
+use std::borrow::Cow;
+
+use ringbuf::{
+    layout::ZONE_MIN,
+    Geometry,
+    GeometryError,
+    Params, //
+};
+
+pub use self::hints::{
+    Format,
+    Hints, //
+};
+use self::{
+    candidate::DEFAULT_SIZE,
+    evidence::Evidence,
+    guess::search,
+    ranges::Ranges,
+    seals::{
+        Group,
+        Seals, //
+    }, //
+};
+use crate::{
+    mtdoops,
+    zones::one_zone, //
+};
+
+/// How the region is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// The zones of ramoops and rust_ramoops.
+    Ramoops(Geometry),
+    /// Pages of mtdoops, of so many bytes.
+    Mtdoops(usize),
+}
+
+/// Where a region lies in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Where it begins, or what is there of it.
+    pub offset: usize,
+    /// How many of its bytes are there.
+    pub len: usize,
+    /// How many bytes are missing in front of them.
+    pub missing: usize,
+}
+
+/// Records that were not shown, since they are of another region, or were stored with other
+/// parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Where their region lies.
+    pub place: Place,
+    /// How it was divided.
+    pub params: Params,
+    /// How many of them are whole.
+    pub records: usize,
+}
+
+/// What was found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How the region is laid out.
+    pub layout: Layout,
+    /// Where it lies.
+    pub place: Place,
+    /// How many headers, seals and pages are where this layout has them.
+    pub fits: usize,
+    /// How many are elsewhere.
+    pub strays: usize,
+    /// If hardly anything fits: where the first one is. The region may begin there.
+    pub elsewhere: Option<usize>,
+    /// The user said what the size of a record is.
+    pub is_given: bool,
+    /// What else there is, the newest first.
+    pub others: Vec<Other>,
+}
+
+impl Found {
+    /// Whether the contents of the region speak for the layout.
+    pub fn is_certain(&self) -> bool {
+        self.fits > self.strays
+    }
+
+    /// Whether there is something in the region, but no layout explains it. Records that a guess
+    /// finds would be found by accident.
+    pub fn is_lost(&self) -> bool {
+        !self.is_certain() && !self.is_given && self.elsewhere.is_some()
+    }
+
+    /// Returns the region, from its beginning on. What is missing there is filled with zeros.
+    pub fn region<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let Place {
+            offset,
+            len,
+            missing,
+        } = self.place;
+        let region = &bytes[offset..offset + len];
+        match missing {
+            0 => region.into(),
+            missing => [vec![0; missing].as_slice(), region].concat().into(),
+        }
+    }
+}
+
+/// Finds the layout of a region.
+///
+/// # Errors
+///
+/// If the hints make no layout for a region of this size.
+pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
+    let whole = |layout, fits| Found {
+        layout,
+        place: Place {
+            offset: 0,
+            len: bytes.len(),
+            missing: 0,
+        },
+        fits,
+        strays: 0,
+        elsewhere: None,
+        is_given: hints.record_size.is_some(),
+        others: Vec::new(),
+    };
+    let pages = || mtdoops::detect(bytes, hints.record_size);
+    if hints.format == Some(Format::Mtdoops) {
+        let (page, fits) = pages().unwrap_or((hints.record_size.unwrap_or(DEFAULT_SIZE), 0));
+        return Ok(whole(Layout::Mtdoops(page), fits));
+    }
+    if hints.record_size == Some(0) {
+        return Err(GeometryError::RecordSizeZero);
+    }
+
+    let seals = Seals::find(bytes);
+    let chosen = seals.choose(bytes, hints);
+    let others = seals.groups.iter().filter(|group| {
+        // Those of which no record is whole may be copies, page by page.
+        group.records > 0 && !chosen.is_some_and(|chosen| chosen.covers(group))
+    });
+    let others: Vec<Other> = others.map(|group| other(bytes, group)).collect();
+    if let Some(group) = chosen {
+        return Ok(Found {
+            place: place(bytes, group),
+            others,
+            ..whole(Layout::Ramoops(group.geometry), group.seals)
+        });
+    }
+    let (geometry, evidence) = stock(bytes, hints, &seals.vouched)?;
+    let score = evidence.score(&geometry);
+    if let Some((page, fits)) = pages().filter(|(_, fits)| others.is_empty() && *fits > score.fits)
+    {
+        return Ok(whole(Layout::Mtdoops(page), fits));
+    }
+    Ok(Found {
+        strays: score.strays,
+        elsewhere: evidence
+            .first_record()
+            .filter(|_| score.fits <= score.strays),
+        others,
+        ..whole(Layout::Ramoops(geometry), score.fits)
+    })
+}
+
+/// Returns where a region lies.
+fn place(bytes: &[u8], group: &Group) -> Place {
+    let missing = group.base.min(0).unsigned_abs();
+    let offset = group.base.max(0).unsigned_abs().min(bytes.len());
+    let rest = group.geometry.mem_size().saturating_sub(missing);
+    Place {
+        offset,
+        len: rest.min(bytes.len() - offset),
+        missing,
+    }
+}
+
+fn other(bytes: &[u8], group: &Group) -> Other {
+    Other {
+        place: place(bytes, group),
+        params: *group.geometry.params(),
+        records: group.records,
+    }
+}
+
+/// Finds the zone map of a region without seals.
+fn stock<'a>(
+    bytes: &'a [u8],
+    hints: &Hints,
+    vouched: &Ranges,
+) -> Result<(Geometry, Evidence<'a>), GeometryError> {
+    let evidence = Evidence::gather(bytes, vouched);
+    let found = search(&evidence, hints).filter(|(_, score)| score.fits > score.strays);
+    if let Some((geometry, _)) = found {
+        return Ok((geometry, evidence));
+    }
+    let geometry = Geometry::new(Params {
+        mem_size: bytes.len(),
+        record_size: hints.record_size.unwrap_or(DEFAULT_SIZE),
+        console_size: hints.console_size.unwrap_or(DEFAULT_SIZE),
+        ftrace_size: hints.ftrace_size.unwrap_or(DEFAULT_SIZE),
+        pmsg_size: hints.pmsg_size.unwrap_or(DEFAULT_SIZE),
+        ecc_size: hints.ecc_size().unwrap_or(0),
+    });
+    let geometry = match (geometry, hints.record_size.is_none() && hints.ecc.is_none()) {
+        // A small file with nothing in it is not worth an error about sizes that nobody gave.
+        (Err(error), true) => one_zone(bytes.len().max(ZONE_MIN), 0).map_err(|_| error)?,
+        (geometry, _) => geometry?,
+    };
+    Ok((geometry, evidence))
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Says where in a file a region was found, and what else there is.
+
+use ringbuf::Params;
+
+use crate::{
+    detect::{
+        Found,
+        Layout,
+        Other,
+        Place, //
+    },
+    source::Source, //
+};
+
+/// At most so many other regions are named.
+const OTHERS_MAX: usize = 8;
+
+/// Returns what is to be said, in lines. `len` is the length of what was read.
+pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
+    let Layout::Ramoops(geometry) = found.layout else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    let Place {
+        offset,
+        len: there,
+        missing,
+    } = found.place;
+    if offset != 0 {
+        lines.push(format!(
+            "the region begins at {:#x} of {}.",
+            source.offset + offset as u64,
+            source.name()
+        ));
+    }
+    let mem_size = geometry.mem_size();
+    // A guess is about the file, be it as long as a region or not.
+    if there + missing < mem_size || missing != 0 {
+        lines.push(format!(
+            "only {there:#x} of {mem_size:#x} bytes of the region are there."
+        ));
+    }
+    let others = found.others.iter().take(OTHERS_MAX);
+    lines.extend(others.map(|other| {
+        // If all of the file is the region, the other one is the same.
+        let is_whole = other.place.offset == 0 && other.place.len == len;
+        let place = match is_whole || other.place.missing != 0 {
+            true => String::new(),
+            false => format!(
+                "--offset {:#x} --length {:#x} ",
+                source.offset + other.place.offset as u64,
+                other.place.len
+            ),
+        };
+        format!(
+            "{}: {place}{} shows them.",
+            what(found, other),
+            options(&other.params)
+        )
+    }));
+    match found.others.len().saturating_sub(OTHERS_MAX) {
+        0 => (),
+        more => lines.push(format!("there are records of {more} more regions.")),
+    }
+    lines
+}
+
+fn what(found: &Found, other: &Other) -> String {
+    let count = match other.records {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
+    };
+    let is_same =
+        (other.place.offset, other.place.missing) == (found.place.offset, found.place.missing);
+    match is_same {
+        true => format!("{count} with other parameters"),
+        false => format!("{count} in another region"),
+    }
+}
+
+/// Returns the options that tell parameters.
+fn options(params: &Params) -> String {
+    [
+        ("record-size", params.record_size),
+        ("console-size", params.console_size),
+        ("ftrace-size", params.ftrace_size),
+        ("pmsg-size", params.pmsg_size),
+        ("ecc", params.ecc_size),
+    ]
+    .map(|(name, value)| format!("--{name} {value}"))
+    .join(" ")
+}
