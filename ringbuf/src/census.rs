@@ -14,6 +14,7 @@ use super::{
         Params,
         Seal,
         HEADER_LEN,
+        SIG,
         ZONE_MIN, //
     },
     loops::{
@@ -185,7 +186,13 @@ impl Found {
                 searched = vouched.end;
             }
         }
-        others.search(mem, geometry, searched..geometry.mem_size());
+        // What programs wrote to pmsg is hostile, and not text only.
+        let (pmsg, _) = geometry.pmsg();
+        let end = match has_header(mem, pmsg) {
+            true => pmsg,
+            false => geometry.mem_size(),
+        };
+        others.search(mem, geometry, searched..end);
         self.census.other_params = others.params();
         for params in others.params().into_iter().flatten() {
             if let Ok(other) = Geometry::new(params) {
@@ -205,13 +212,21 @@ impl Found {
     ) {
         for index in 0..other.slots() {
             // No zone behind this one is in the region.
-            let Some(found) = sealed(mem, other, index) else {
+            let (Some(content), Some(zone)) =
+                (classify(mem, other, index), other.slot_offset(index))
+            else {
                 break;
             };
-            let (Some(seal), Some(zone)) = (found, other.slot_offset(index)) else {
-                continue;
-            };
             let slot = slot_at(geometry, zone);
+            let seal = match content.kind {
+                Kind::Sealed(seal) | Kind::Torn(Some(seal)) => seal,
+                Kind::Damaged(seal) if agrees(mem, other, index, &seal) => seal,
+                Kind::Damaged(seal) | Kind::Cleared(Some(seal)) => {
+                    self.number(seal.seq, slot, None);
+                    continue;
+                }
+                _ => continue,
+            };
             if geometry.is_place_of(&seal, slot) {
                 continue;
             }
@@ -362,13 +377,10 @@ fn vouched(geometry: &Geometry, slot: usize, seal: &Seal) -> Option<Range<usize>
     Some(geometry.slot_offset(slot)?..end)
 }
 
-/// Returns the seal of a record with a number. `None` if there is no such zone.
-fn sealed<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<Option<Seal>> {
-    Some(match classify(mem, geometry, slot)?.kind {
-        Kind::Sealed(seal) | Kind::Torn(Some(seal)) => Some(seal),
-        Kind::Damaged(seal) => agrees(mem, geometry, slot, &seal).then_some(seal),
-        _ => None,
-    })
+/// Whether mainline uses a zone.
+fn has_header<M: Memory>(mem: &M, offset: usize) -> bool {
+    let mut raw = [0; HEADER_LEN];
+    mem.read(offset, &mut raw) && Header::decode(&raw).sig == SIG
 }
 
 /// Tells why there is no record. `zero` is the number of zones filled with 0x00.

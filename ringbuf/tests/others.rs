@@ -21,6 +21,7 @@ use proptest::{
 };
 use ringbuf::{
     classify,
+    clear,
     Census,
     DumpInfo,
     Geometry,
@@ -261,5 +262,37 @@ proptest! {
         let (_, census) = open(&ram, &ours);
         prop_assert_eq!(census.other_params[0], Some(*other.params()));
         prop_assert_eq!(census.others, 1);
+    }
+}
+
+/// The number of a record is not given again, be it deleted and of other parameters.
+#[test]
+fn numbers_of_deleted_others() {
+    let (large, small) = (with(16 << 10, 0, 0), with(4096, 0, 0));
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    boot(&ram, small, 0..3);
+    clear(&&ram, &geometry(small), 2).unwrap();
+    let (_, census) = boot(&ram, large, 3..3);
+    assert_eq!((census.others, census.newest_seq), (2, Some(3)));
+}
+
+/// What a program writes to pmsg is no record, not even if it is a whole seal.
+#[test]
+fn pmsg_is_no_seal() {
+    let ours = geometry(Params {
+        pmsg_size: 4096,
+        ..with(4096, 0, 0)
+    });
+    let other = geometry(with(MEM_SIZE / 2, 0, 0));
+    for has_header in [false, true] {
+        let ram = Ram::new(vec![0; MEM_SIZE]);
+        forge(&ram, &other, 1, (1 << 61, 1 << 61, 0, 1));
+        let (pmsg, _) = ours.pmsg();
+        assert!(other.seal_offset(1).unwrap() > pmsg);
+        if has_header {
+            ram.bytes.borrow_mut()[pmsg..pmsg + 4].copy_from_slice(b"DBGC");
+        }
+        let (_, census) = open(&ram, &ours);
+        assert_eq!(census.others, usize::from(!has_header));
     }
 }
