@@ -213,3 +213,26 @@ fn export_clears_nothing_that_it_has_not_saved() {
     let output = piped(&["export", dir, "--clear"], &region.image());
     assert_eq!(output.status.code(), Some(2));
 }
+
+/// Of salvaged text nobody knows where it ends: what `export --clear` has saved need not be all of it.
+#[test]
+fn export_clears_no_guess() {
+    let region = Region::small();
+    region.dump(&info(1, 1), &[&log(40)]);
+    region.dump(&info(2, 1), &[&log(3)]);
+    region.edit(|image| {
+        image[0] ^= 1;
+        image[region.geometry.seal_offset(0).unwrap() + 30] ^= 1;
+        image[12 + 300] = 0;
+    });
+    let files = Files::new(&region.image());
+    let dir = files.dir.path().join("out");
+    let output = files.run(&["export", dir.to_str().unwrap(), "--clear"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("record 1 was not deleted"), "{said}");
+    let left = fs::read(files.image()).unwrap();
+    let stride = region.geometry.stride();
+    assert_eq!(left[..stride], region.image()[..stride]);
+    let list = files.json(0, &["list", "--json"]);
+    assert_eq!(list["records"].as_array().unwrap().len(), 1);
+}

@@ -449,3 +449,19 @@ fn any_bit_of_the_only_seal_may_be_wrong() {
         memory[at + bit / 8] ^= 1 << (bit % 8);
     }
 }
+
+/// A seal may claim to be that of a region of any length.
+#[test]
+fn absurd_length_takes_no_memory() {
+    let region = three_crashes();
+    let geometry = Geometry::new(Params {
+        mem_size: 1 << 58,
+        ..params(1 << 20, 4096)
+    })
+    .unwrap();
+    store::forge(&region.ram, &geometry, 70, (1 << 40, 1 << 40, 0, 1));
+    let files = Files::new(&region.image());
+    files.json(0, &["list", "--json"]);
+    let output = files.run(&["list"]);
+    assert!(stderr(&output).contains("3 records"), "{}", stderr(&output));
+}

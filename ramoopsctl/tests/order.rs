@@ -254,3 +254,25 @@ fn torn_behind_salvaged() {
         ["1 salvaged 1", "2 complete 0", "3 torn 2"]
     );
 }
+
+/// A deleted record of stock ramoops is not taken for the older one of ours whose seal is behind it.
+#[test]
+fn numbers_stay_when_a_foreign_one_is_deleted() {
+    let region = Region::small();
+    for boot in 1..=5 {
+        region.dump(&calm(boot, 1), &["ours\n"]);
+    }
+    region.edit(|image| {
+        for slot in 0..2 {
+            let seconds = seconds(&info(9, 1)) + 100 * slot as u64;
+            let text = b"Oops#1 Part1\nstock\n";
+            mainline::write(image, &region.geometry, slot, seconds, text);
+        }
+    });
+    let files = Files::new(&region.image());
+    let mut before = listed(&files, &[]);
+    assert_eq!(before[3], "4 foreign 0");
+    assert!(files.run(&["clear", "4", "--yes"]).status.success());
+    before.remove(3);
+    assert_eq!(listed(&files, &[]), before);
+}

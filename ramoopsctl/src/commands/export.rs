@@ -40,7 +40,8 @@ use crate::{
     record::{
         Origin,
         Record,
-        Region, //
+        Region,
+        State, //
     },
     report,
     session::{
@@ -119,13 +120,31 @@ fn clear(mut deleter: Deleter<'_>, dir: &Path, saved: &[(&Record, PathBuf)]) -> 
     for above in dir.canonicalize()?.ancestors().skip(1) {
         let _ = sync(above);
     }
-    let dumps = saved
-        .iter()
-        .filter(|(record, _)| record.origin == Origin::Dmesg);
-    for (record, _) in dumps {
+    for (record, _) in saved {
+        if record.origin != Origin::Dmesg {
+            continue;
+        }
+        if is_guess(record) {
+            eprintln!(
+                "ramoopsctl: record {} was not deleted: where its text ends is a guess, and deleting \
+                 it erases all of its slot. ramoopsctl clear {} does it.",
+                record.id(),
+                record.id()
+            );
+            continue;
+        }
         deleter.record(record, false)?;
     }
     Ok(())
+}
+
+/// Whether nothing says how long the text is that was saved.
+fn is_guess(record: &Record) -> bool {
+    match record.state {
+        State::Salvaged => true,
+        State::Torn => record.dump.is_none(),
+        _ => false,
+    }
 }
 
 fn sync(path: &Path) -> Result<()> {

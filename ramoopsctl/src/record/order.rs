@@ -94,7 +94,13 @@ fn times(ours: &[Dated]) -> Vec<(i64, usize)> {
 
 /// Puts each of the undated ones behind the record before it in the ring.
 fn follow(dated: Vec<Record>, undated: Vec<Record>, slots: usize) -> Vec<Record> {
-    let mut in_slot: Vec<Option<usize>> = vec![None; slots];
+    // Not `slots`: a seal may claim any number of them.
+    let parts = dated
+        .iter()
+        .chain(&undated)
+        .flat_map(|record| &record.parts);
+    let used = parts.map(|part| part.slot + 1).max().unwrap_or(0);
+    let mut in_slot: Vec<Option<usize>> = vec![None; used];
     for (count, record) in (1..).zip(&dated) {
         // Of text without a seal nobody knows how long it has been there.
         if record.state == State::Salvaged {

@@ -58,11 +58,18 @@ impl Region<'_> {
                 Kind::Damaged(seal) => sealed.push(of_seal(seal, part(State::Damaged, left()))),
                 Kind::Torn(Some(seal)) => sealed.push(of_seal(seal, part(State::Torn, left()))),
                 Kind::Cleared(Some(seal)) => {
+                    let stamp = left().and_then(|extent| self.stamp(geometry, slot, extent));
                     let mut part = part(State::Deleted, left());
                     let payload = self.slot_bytes(geometry, &part, usize::MAX);
                     part.vouched = payload.len() == seal.size as usize
                         && crc32c::crc32c(&payload) == seal.payload_crc;
-                    sealed.push(of_seal(seal, part));
+                    // Somebody else's record may have been in front of an older seal. (What is older than
+                    // the seal was in front of a torn record.)
+                    let is_other = stamp.is_some_and(|stamp| stamp.micros() > seal.micros());
+                    match is_other && !part.vouched {
+                        true => others.push(self.unsealed(geometry, part)),
+                        false => sealed.push(of_seal(seal, part)),
+                    }
                 }
                 Kind::Foreign(record) => {
                     let part = part(State::Foreign, Some(record.extent));
