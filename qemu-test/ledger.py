@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from records import PANIC, Reader
 
 SIG = b"DBGC"
+MAGIC = b"SEAL"  # The last bytes of a zone, but for parity.
 
 LOG_LINE = re.compile(r"<\d+>\[ *\d+\.\d{6}\] ?[^\n]*\n")
 STORM_LINE = re.compile(r"storm (\d+) (\d+) (\d+)\n")  # Which boot, which CPU, and the number of the oops.
@@ -152,7 +153,8 @@ class Ledger:
     def _sealed(self, slot: dict, image: bytes, stride: int) -> Sealed:
         begin = slot["slot"] * stride
         said = str({name: value for name, value in slot.items() if name not in ("corrected", "bad_blocks")})
-        content = image[begin + len(SIG) : begin + stride - self.parity]
+        # The first and the last bytes of a record tell that another one is going to be written, or is complete.
+        content = image[begin + len(SIG) : begin + stride - self.parity - len(MAGIC)]
         corrected = slot["corrected"] + slot["bad_blocks"] > 0
         return Sealed(slot["seq"], slot["dump"], slot["part"], slot["boot_id"], said, content, corrected)
 
