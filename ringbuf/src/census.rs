@@ -176,7 +176,7 @@ impl Found {
             ..Self::default()
         };
         self.census.slots = table.len();
-        let mut others = Others::default();
+        let mut others = Others::new(order);
         let mut searched = 0;
         for index in 0..table.len() {
             let (worth, vouched) = self.look(mem, geometry, index);
@@ -198,6 +198,9 @@ impl Found {
             if let Ok(other) = Geometry::new(params) {
                 self.look_at_others(mem, geometry, table, &other);
             }
+        }
+        if let Some(seq) = others.latest() {
+            self.number(seq, 0, None);
         }
     }
 

@@ -16,7 +16,8 @@ use super::{
         SEAL_MAGIC_WRITING,
         SEAL_TEXT, //
     },
-    memory::Memory, //
+    memory::Memory,
+    seq::Order, //
 };
 
 /// So many other zone maps are told apart. Whoever needs more has lost count.
@@ -34,15 +35,32 @@ const _: () = assert!(STEP - SAMPLE < SEAL_TEXT.1 && STEP % SAMPLE == 0);
 const MAGIC_MIN: usize = SEAL_MAGIC_OFFSET - SEAL_TEXT.0 - SEAL_TEXT.1 + 1;
 const WINDOW: usize = SEAL_TEXT.1 + SAMPLE;
 
-/// The parameters of other zone maps that have whole seals in the region.
+/// The parameters of other zone maps that have whole seals in the region: those of the latest ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Others {
-    params: [Option<Params>; OTHERS_MAX],
+    /// Each with the latest number of a seal, as a rank.
+    sets: [Option<(u64, Params)>; OTHERS_MAX],
+    order: Order,
+    /// The latest of all, be its parameters kept or not.
+    latest: Option<u64>,
 }
 
 impl Others {
+    /// Numbers have that order.
+    pub(super) fn new(order: Order) -> Self {
+        Self {
+            order,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn params(&self) -> [Option<Params>; OTHERS_MAX] {
-        self.params
+        self.sets.map(|set| set.map(|(_, params)| params))
+    }
+
+    /// Returns the latest number of all seals that were found.
+    pub(super) fn latest(&self) -> Option<u64> {
+        self.latest.map(|rank| self.order.rank(rank))
     }
 
     /// Searches a range of the region.
@@ -111,14 +129,29 @@ impl Others {
         let is_ours = at
             .checked_div(geometry.stride())
             .is_some_and(|slot| geometry.is_place_of(&seal, slot));
-        if *other.params() != seal.params
-            || other.seal_offset(seal.slot) != Some(at)
-            || is_ours
-            || self.params.contains(&Some(seal.params))
-        {
+        if *other.params() != seal.params || other.seal_offset(seal.slot) != Some(at) || is_ours {
             return None;
         }
-        *self.params.iter_mut().find(|params| params.is_none())? = Some(seal.params);
+        let rank = self.order.rank(seal.seq);
+        self.latest = self.latest.max(Some(rank));
+        // Other parameters may give the same zone.
+        let is_known = |params: &Params| {
+            Geometry::new(*params).is_ok_and(|known| known.is_place_of(&seal, seal.slot))
+        };
+        for set in self.sets.iter_mut().flatten() {
+            if is_known(&set.1) {
+                set.0 = set.0.max(rank);
+                return Some(());
+            }
+        }
+        // `None` is less than all.
+        let set = self
+            .sets
+            .iter_mut()
+            .min_by_key(|set| set.map(|(rank, _)| rank))?;
+        if set.is_none_or(|(latest, _)| latest < rank) {
+            *set = Some((rank, seal.params));
+        }
         Some(())
     }
 }
