@@ -187,8 +187,8 @@ impl Found {
             }
         }
         // What programs wrote to pmsg is hostile, and not text only.
-        let (pmsg, _) = geometry.pmsg();
-        let end = match has_header(mem, pmsg) {
+        let (pmsg, len) = geometry.pmsg();
+        let end = match len != 0 && has_header(mem, pmsg) {
             true => pmsg,
             false => geometry.mem_size(),
         };
@@ -215,9 +215,14 @@ impl Found {
     ) {
         for index in 0..other.slots() {
             // No zone behind this one is in the region.
-            let (Some(content), Some(zone)) =
-                (classify(mem, other, index), other.slot_offset(index))
-            else {
+            let zone = other.slot_offset(index).filter(|zone| {
+                let end = zone.checked_add(other.stride());
+                end.is_some_and(|end| end <= geometry.mem_size())
+            });
+            let Some(zone) = zone else {
+                break;
+            };
+            let Some(content) = classify(mem, other, index) else {
                 break;
             };
             let slot = slot_at(geometry, zone);
