@@ -129,7 +129,10 @@ impl Others {
         let is_ours = at
             .checked_div(geometry.stride())
             .is_some_and(|slot| geometry.is_place_of(&seal, slot));
-        if *other.params() != seal.params || other.seal_offset(seal.slot) != Some(at) || is_ours {
+        let is_there = other.seal_offset(seal.slot) == Some(at)
+            && other.is_place_of(&seal, seal.slot)
+            && *other.params() == seal.params;
+        if is_ours || !is_there {
             return None;
         }
         let rank = self.order.rank(seal.seq);
