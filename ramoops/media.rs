@@ -151,7 +151,8 @@ fn code(geometry: &Geometry) -> Result<Option<Code>> {
 /// Reads the region.
 #[inline(never)]
 pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<KBox<Opened>> {
-    let slots = Array::new(geometry.slots())?;
+    // The second one is for when the region is read again.
+    let slots = [Array::new(geometry.slots())?, Array::new(geometry.slots())?];
     let options = Options {
         loop_ns: params::values::loop_secs
             .value()

@@ -27,7 +27,6 @@ use ringbuf::{
     Geometry,
     Memory,
     Options,
-    Slot,
     Store, //
 };
 use serde::Serialize;
@@ -55,8 +54,7 @@ fn run() -> Result<(), String> {
         other,
     } = common::arguments(&["rounds"])?;
     let rounds = *other.get("rounds").ok_or("rounds: not given")?;
-    let slots = geometry.slots();
-    let table: Vec<Slot> = (0..slots).map(|_| Slot::default()).collect();
+    let table = common::table(&geometry);
     let (store, _) = Store::open(image, geometry, table, Options::default())
         .map_err(|err| format!("{err:?}"))?;
     let info = DumpInfo {
@@ -78,11 +76,11 @@ fn run() -> Result<(), String> {
     let mut times = Vec::new();
     // In the first round the region is new.
     for round in 0..=rounds {
-        let append = time(slots, |_| {
+        let append = time(geometry.slots(), |_| {
             let stored = store.begin(&info).append(black_box(text), true);
             stored.map(|_| ()).map_err(|err| format!("{err:?}"))
         })?;
-        let least = time(slots, |slot| {
+        let least = time(geometry.slots(), |slot| {
             copy_and_sum(store.memory(), &geometry, slot, black_box(&record))
         })?;
         if round > 0 {

@@ -24,7 +24,6 @@ use ringbuf::{
     DumpInfo,
     Memory,
     Options,
-    Slot,
     Store, //
 };
 
@@ -40,7 +39,7 @@ fn run() -> Result<(), String> {
     } = common::arguments(&["records", "parts"])?;
     let records = *other.get("records").ok_or("records: not given")?;
     let parts = other.get("parts").copied().unwrap_or(1).max(1);
-    let table: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
+    let table = common::table(&geometry);
     let (store, _) = Store::open(image, geometry, table, Options::default())
         .map_err(|err| format!("{err:?}"))?;
     let text = log(geometry.payload_capacity());

@@ -32,7 +32,6 @@ use ringbuf::{
     Geometry,
     Kind,
     Options,
-    Slot,
     Store, //
 };
 use serde::Serialize;
@@ -102,7 +101,7 @@ fn run() -> Result<(), String> {
     let options = Options {
         loop_ns: other.get("loop_ns").map_or(0, |ns| *ns as u64),
     };
-    let table: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
+    let table = common::table(&geometry);
     let (store, census) =
         Store::open(image, geometry, table, options).map_err(|err| format!("{err:?}"))?;
 

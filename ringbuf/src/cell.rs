@@ -116,6 +116,11 @@ pub(super) enum Look {
 
 /// Returns what is on top of a stack.
 pub(super) fn top(index: usize, cell: u64) -> Option<Choice> {
-    let slot = usize::try_from((cell & TOP).checked_sub(1)?).ok()?;
+    let slot = slot_of(cell & TOP)?;
     Some(Choice { slot, index, cell })
+}
+
+/// The slot of a number plus 1.
+pub(super) fn slot_of(number: u64) -> Option<usize> {
+    usize::try_from(number.checked_sub(1)?).ok()
 }

@@ -104,6 +104,17 @@ pub enum Diagnosis {
     },
 }
 
+/// Which loop of crashes the next dump may continue.
+#[derive(Clone, Copy)]
+pub(super) enum Loops {
+    /// None.
+    Off,
+    /// That of the newest record.
+    AfterNewest,
+    /// That of this one.
+    After(Option<Previous>),
+}
+
 /// What a scan found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -113,6 +124,8 @@ pub(super) struct Found {
     firsts: Firsts,
     /// The slot of the newest record of ours, as [`Worth`] has it, and its time.
     newest: Option<(Worth, u64)>,
+    /// The latest record of other parameters, and in how many slots it lies.
+    newest_other: Option<(Worth, u64)>,
     /// The slots with the latest number in a seal, as a rank, and with the latest time of a record
     /// without one.
     newest_seal: Option<(u64, usize)>,
@@ -131,16 +144,20 @@ impl Found {
         &mut self,
         mem: &M,
         geometry: &Geometry,
-        table: &mut Table<T>,
-        with_loops: bool,
+        table: &Table<T>,
+        loops: Loops,
     ) {
         self.look_at_all(mem, geometry, table, Order::default());
         if self.seen.wraps() {
             self.look_at_all(mem, geometry, table, self.seen);
         }
-        if !with_loops {
-            self.previous = None;
-            self.firsts = Firsts::default();
+        match loops {
+            Loops::Off => {
+                self.previous = None;
+                self.firsts = Firsts::default();
+            }
+            Loops::After(previous) => self.previous = previous,
+            Loops::AfterNewest => (),
         }
         let candidate = self
             .previous
@@ -151,6 +168,7 @@ impl Found {
                 .or(self.newest_foreign)
                 .map(|(_, slot)| slot),
             newest_time: self.newest.map(|(_, time)| time),
+            newest_other: self.newest_other,
             firsts: self.firsts.dumps(),
             candidate: match self.firsts.dumps().contains(&candidate) {
                 true => 0,
@@ -194,9 +212,13 @@ impl Found {
         };
         others.search(mem, geometry, searched..end);
         self.census.other_params = others.params();
-        for params in others.params().into_iter().flatten() {
-            if let Ok(other) = Geometry::new(params) {
-                self.look_at_others(mem, geometry, table, &other);
+        // What a slot is worth beside one of them depends on the newest one.
+        for is_known in [false, true] {
+            self.census.others = 0;
+            for params in others.params().into_iter().flatten() {
+                if let Ok(other) = Geometry::new(params) {
+                    self.look_at_others(mem, geometry, table, &other, is_known);
+                }
             }
         }
         if let Some(seq) = others.latest() {
@@ -204,7 +226,8 @@ impl Found {
         }
     }
 
-    /// Reads the zones of other parameters. The slots in which their records lie are worth as much.
+    /// Reads the zones of other parameters. The slots in which their records lie are worth as much, if
+    /// the newest record `is_known`.
     #[inline(never)]
     fn look_at_others<M: Memory, T: Deref<Target = [Slot]>>(
         &mut self,
@@ -212,6 +235,7 @@ impl Found {
         geometry: &Geometry,
         table: &Table<T>,
         other: &Geometry,
+        is_known: bool,
     ) {
         for index in 0..other.slots() {
             // No zone behind this one is in the region.
@@ -235,20 +259,32 @@ impl Found {
                 }
                 _ => continue,
             };
-            if geometry.is_place_of(&seal, slot) {
+            let is_ours = geometry.is_place_of(&seal, slot);
+            if is_ours || is_in_text(mem, geometry, other.seal_offset(index)) {
                 continue;
             }
             self.census.others = self.census.others.saturating_add(1);
             let worth = self.ours(&seal, slot);
+            if !is_known {
+                continue;
+            }
+            let newest_time = self.newest.map(|(_, time)| time);
             let record = vouched(other, index, &seal);
             let rest = other
                 .seal_offset(index)
                 .map(|at| at..zone.saturating_add(other.stride()));
+            let mut slots = 0u64;
+            let mut next = 0;
             for range in [record, rest].into_iter().flatten() {
                 let last = slot_at(geometry, range.end.saturating_sub(1));
-                for slot in slot_at(geometry, range.start)..=last {
-                    table.raise(slot, worth);
+                for slot in slot_at(geometry, range.start).max(next)..=last {
+                    table.raise(slot, worth, newest_time);
+                    slots = slots.saturating_add(1);
+                    next = slot.saturating_add(1);
                 }
+            }
+            if self.newest_other.is_none_or(|(newest, _)| worth > newest) {
+                self.newest_other = Some((worth, slots));
             }
         }
     }
@@ -376,6 +412,19 @@ fn time(micros: i64) -> u64 {
 /// Returns the slot in which an offset lies, or would lie.
 fn slot_at(geometry: &Geometry, offset: usize) -> usize {
     offset.checked_div(geometry.stride()).unwrap_or(0)
+}
+
+/// Whether a whole seal of ours vouches for what lies there: it is text.
+fn is_in_text<M: Memory>(mem: &M, geometry: &Geometry, at: Option<usize>) -> bool {
+    at.is_some_and(|at| {
+        let slot = slot_at(geometry, at);
+        classify(mem, geometry, slot).is_some_and(|content| match content.kind {
+            Kind::Sealed(seal) => {
+                vouched(geometry, slot, &seal).is_some_and(|range| range.contains(&at))
+            }
+            _ => false,
+        })
+    })
 }
 
 /// Returns where header and payload of a record lie.

@@ -32,12 +32,15 @@ const PIECE: usize = 256;
 pub fn clear<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<()> {
     let zone = geometry.slot_offset(slot)?;
     let kind = classify(mem, geometry, slot)?.kind;
-    if let Kind::Sealed(_)
-    | Kind::Damaged(_)
-    | Kind::Torn(Some(_))
-    | Kind::Newer { .. }
-    | Kind::Foreign(_) = kind
-    {
+    let has_seal = matches!(
+        kind,
+        Kind::Sealed(_) | Kind::Damaged(_) | Kind::Torn(Some(_)) | Kind::Newer { .. }
+    );
+    if has_seal {
+        // With a part of another header a record of ours would be one of mainline.
+        write(mem, zone, &[0; HEADER_START])?;
+    }
+    if has_seal || matches!(kind, Kind::Foreign(_)) {
         empty(mem, geometry, slot, zone)?;
     }
     if let Kind::Sealed(_) | Kind::Torn(Some(_)) = kind {

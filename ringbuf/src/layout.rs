@@ -43,6 +43,15 @@ pub const SEAL_MAGIC_OFFSET: usize = SEAL_LEN - 4;
 /// Offset of the CRC in a seal of version 1, and how much it covers.
 pub const SEAL_CRC_OFFSET: usize = SEAL_LEN - 8;
 
+/// Length and version in a seal of version 1, and where they are.
+pub const SEAL_KIND: [u8; 4] = {
+    let [a, b] = (SEAL_LEN as u16).to_le_bytes();
+    let [c, d] = SEAL_VERSION.to_le_bytes();
+    [a, b, c, d]
+};
+/// See [`SEAL_KIND`].
+pub const SEAL_KIND_OFFSET: usize = SEAL_CRC_OFFSET - SEAL_KIND.len();
+
 /// Offset and length of the texts in a seal of version 1. None of their bytes is 0x00 or 0xff.
 pub const SEAL_TEXT: (usize, usize) = (60, DESCRIPTION_LEN + RELEASE_LEN);
 
@@ -223,8 +232,8 @@ impl SealTail {
     pub fn decode(raw: &[u8; SEAL_LEN]) -> Self {
         Self {
             seq: u64::from_le_bytes(get(raw, 200)),
-            length: u16::from_le_bytes(get(raw, 208)),
-            version: u16::from_le_bytes(get(raw, 210)),
+            length: u16::from_le_bytes(get(raw, SEAL_KIND_OFFSET)),
+            version: u16::from_le_bytes(get(raw, SEAL_KIND_OFFSET + 2)),
             crc: u32::from_le_bytes(get(raw, SEAL_CRC_OFFSET)),
             magic: u32::from_le_bytes(get(raw, SEAL_MAGIC_OFFSET)),
         }
@@ -262,8 +271,7 @@ impl Seal {
         put(&mut raw, 192, &small(params.ecc_size));
         put(&mut raw, 196, &small(self.slot));
         put(&mut raw, 200, &self.seq.to_le_bytes());
-        put(&mut raw, 208, &220u16.to_le_bytes());
-        put(&mut raw, 210, &SEAL_VERSION.to_le_bytes());
+        put(&mut raw, SEAL_KIND_OFFSET, &SEAL_KIND);
         let crc = Self::crc::<M>(&raw);
         put(&mut raw, SEAL_CRC_OFFSET, &crc.to_le_bytes());
         put(&mut raw, SEAL_MAGIC_OFFSET, &SEAL_MAGIC.to_le_bytes());

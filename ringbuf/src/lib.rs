@@ -45,6 +45,7 @@
 mod cell;
 pub mod census;
 pub mod clear;
+mod current;
 pub mod ecc;
 pub mod fit;
 pub mod geometry;
@@ -94,6 +95,7 @@ pub use self::{
         Kind, //
     },
     store::{
+        Busy,
         Dropped,
         Dump,
         OpenError,

@@ -34,6 +34,8 @@ pub(super) struct Known<'a> {
     pub(super) newest_time: Option<u64>,
     /// The dumps with which loops of crashes began.
     pub(super) firsts: &'a [u64],
+    /// The latest record of other parameters, and in how many slots it lies.
+    pub(super) newest_other: Option<(Worth, u64)>,
     /// The dump that is to be kept from [`Table::keep_candidate`] on; 0 if there is none.
     pub(super) candidate: u64,
 }
@@ -56,19 +58,19 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         self.set_entry(slot, worth, number & SLOT);
     }
 
-    /// Notes that something else lies in a slot, too.
-    pub(super) fn raise(&self, slot: usize, worth: Worth) {
-        if slot < self.len() {
-            let (noted, _) = self.entry(slot);
-            self.note(slot, noted.max(worth));
+    /// Notes that something else lies in a slot, too. `newest_time` is the time of our newest record.
+    pub(super) fn raise(&self, slot: usize, worth: Worth, newest_time: Option<u64>) {
+        if slot < self.len() && self.entry(slot).0.placed(newest_time, None) < worth {
+            self.note(slot, worth);
         }
     }
 
     /// Puts the slots in order.
-    pub(super) fn arrange(&mut self, known: &Known<'_>) {
+    pub(super) fn arrange(&self, known: &Known<'_>) {
         let start = known.last.map_or(0, |last| last.wrapping_add(1));
         self.settle(known, start);
         self.sort(start);
+        self.count_newest(known.newest_other);
         self.join(known.candidate);
         self.build();
     }
@@ -135,6 +137,21 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         }
     }
 
+    /// Takes note of the slots in which part 1 of the newest dump lies, if that is the latest record of
+    /// other parameters.
+    fn count_newest(&self, newest_other: Option<(Worth, u64)>) {
+        let Some((worth, slots)) = newest_other else {
+            return;
+        };
+        let most = worth.moved_to(Class::Newest);
+        let count = (0..self.len())
+            .rev()
+            .take_while(|at| self.entry(*at).0 == most)
+            .fold(0u64, |count, _| count.wrapping_add(1));
+        let slots = count.min(slots).max(1);
+        self.found.newest_slots.store(slots, Ordering::Relaxed);
+    }
+
     /// Leaves of the entries what [`Self::build`] needs, so that it can use the places of slots.
     fn join(&self, candidate: u64) {
         for at in 0..self.len() {
@@ -159,7 +176,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
 
     /// Makes the queue and the stacks beside it. The cells that it fills held entries that it has
     /// read before: there are no more positions than entries.
-    fn build(&mut self) {
+    fn build(&self) {
         let mut position = 0usize;
         let mut first = FIRSTS;
         let mut stack = 0;
@@ -183,7 +200,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
                 }
                 match kept {
                     Some(CANDIDATE) => {
-                        self.candidate = u64::try_from(position).unwrap_or(u64::MAX);
+                        let candidate = u64::try_from(position).unwrap_or(u64::MAX);
+                        self.found.candidate.store(candidate, Ordering::Relaxed);
                         self.set_cell(position, EMPTY);
                         position = position.saturating_add(1);
                     }
@@ -214,8 +232,9 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
             _ => after(last, self.last_index()),
         };
         self.tail.store(tail, Ordering::Relaxed);
-        if !has_newest {
-            self.unprotected = tail;
+        match has_newest {
+            true => self.found.newest.store(last, Ordering::Relaxed),
+            false => self.found.unprotected.store(tail, Ordering::Relaxed),
         }
     }
 

@@ -10,6 +10,8 @@ use super::{
         self,
         Params,
         Seal,
+        SEAL_KIND,
+        SEAL_KIND_OFFSET,
         SEAL_LEN,
         SEAL_MAGIC,
         SEAL_MAGIC_OFFSET,
@@ -120,6 +122,11 @@ impl Others {
     #[inline(never)]
     fn look_at<M: Memory>(&mut self, mem: &M, geometry: &Geometry, magic_at: usize) -> Option<()> {
         let at = magic_at.checked_sub(SEAL_MAGIC_OFFSET)?;
+        // Memory may be full of magic numbers.
+        let mut kind = SEAL_KIND;
+        if !mem.read(at.checked_add(SEAL_KIND_OFFSET)?, &mut kind) || kind != SEAL_KIND {
+            return None;
+        }
         let mut raw = [0; SEAL_LEN];
         if !mem.read(at, &mut raw) {
             return None;

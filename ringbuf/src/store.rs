@@ -11,8 +11,10 @@ use core::ops::Deref;
 use super::{
     census::{
         Census,
-        Found, //
+        Found,
+        Loops, //
     },
+    current::Current,
     geometry::Geometry,
     layout::{
         self,
@@ -63,6 +65,11 @@ pub enum OpenError {
     },
 }
 
+/// Why the region was not read again: a dump began before that was done, or is under way, or somebody
+/// else is reading it. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
 /// Why a part of a dump was not stored. Nothing was overwritten, unless it is `Memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
@@ -80,12 +87,14 @@ pub enum Dropped {
 ///
 /// # Invariants
 ///
-/// There are `geometry.slots()` entries in `table`, and `mem` is at least as long as `geometry`.
+/// There are `geometry.slots()` entries in each table, and `mem` is at least as long as `geometry`.
 #[derive(Debug)]
 pub struct Store<M, T> {
     mem: M,
     geometry: Geometry,
-    table: Table<T>,
+    /// The table, and one that is to replace it.
+    tables: [Table<T>; 2],
+    current: Current,
     /// The next sequence number.
     seq: AtomicU64,
     options: Options,
@@ -100,10 +109,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
     pub fn open(
         mem: M,
         geometry: Geometry,
-        slots: T,
+        slots: [T; 2],
         options: Options,
     ) -> Result<(Self, Census), OpenError> {
-        if slots.len() != geometry.slots() {
+        if slots.iter().any(|slots| slots.len() != geometry.slots()) {
             return Err(OpenError::TableLength {
                 needed: geometry.slots(),
             });
@@ -115,9 +124,14 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         }
 
         // INVARIANT: Just checked.
-        let mut table = Table::new(slots);
+        let tables = slots.map(Table::new);
+        let [table, _] = &tables;
         let mut found = Found::default();
-        found.scan(&mem, &geometry, &mut table, options.loop_ns != 0);
+        let loops = match options.loop_ns {
+            0 => Loops::Off,
+            _ => Loops::AfterNewest,
+        };
+        found.scan(&mem, &geometry, table, loops);
         let Found {
             census, previous, ..
         } = found;
@@ -125,12 +139,40 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         let store = Self {
             mem,
             geometry,
-            table,
+            tables,
+            current: Current::new(),
             seq: AtomicU64::new(next_seq),
             options,
             previous,
         };
         Ok((store, census))
+    }
+
+    /// Reads the region again: somebody else may have deleted records, whose slots are free then. Dumps
+    /// may go on meanwhile, and win.
+    #[inline(never)]
+    pub fn rescan(&self) -> Result<Census, Busy> {
+        let replacement = self.current.prepare().ok_or(Busy)?;
+        let table = self.table(replacement.index());
+        table.reset();
+        let mut found = Found::default();
+        let loops = match self.options.loop_ns {
+            0 => Loops::Off,
+            _ => Loops::After(self.previous),
+        };
+        found.scan(&self.mem, &self.geometry, table, loops);
+        match replacement.put_in() {
+            true => Ok(found.census),
+            false => Err(Busy),
+        }
+    }
+
+    fn table(&self, index: usize) -> &Table<T> {
+        let [first, second] = &self.tables;
+        match index {
+            0 => first,
+            _ => second,
+        }
     }
 
     /// Returns the zone map.
@@ -145,7 +187,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 
     /// Returns the slot that the next record would take now.
     pub fn next_slot(&self) -> Option<usize> {
-        self.table.next()
+        self.table(self.current.index()).next()
     }
 
     fn next_seq(&self) -> u64 {
@@ -158,12 +200,14 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 
     /// Starts a dump of one or more parts. Never fails, writes nothing yet.
     pub fn begin<'a>(&'a self, info: &'a DumpInfo<'a>) -> Dump<'a, M, T> {
+        let table = self.table(self.current.enter());
         Dump {
             store: self,
+            table,
             info,
             part: 1,
             dump: 0,
-            turn: self.table.begin(),
+            turn: table.begin(),
             finished: false,
         }
     }
@@ -173,6 +217,8 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 #[derive(Debug)]
 pub struct Dump<'a, M, T> {
     store: &'a Store<M, T>,
+    /// The one that was in use when it began.
+    table: &'a Table<T>,
     info: &'a DumpInfo<'a>,
     /// The number of the next part.
     part: u32,
@@ -233,7 +279,7 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             .ok_or(Dropped::TextTooLong)?;
         let payload_crc = !M::crc32c(M::crc32c(!0, prefix), text);
 
-        let slot = store
+        let slot = self
             .table
             .claim(&self.turn, info.urgent)
             .ok_or(Dropped::NoSlot)?;
@@ -266,17 +312,23 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             geometry: &store.geometry,
         };
         if writer.record(slot, prefix, text, &seal).is_none() {
-            store.table.refuse(slot);
+            self.table.refuse(slot);
             return Err(Dropped::Memory);
         }
 
-        store.table.publish(&mut self.turn, slot);
+        self.table.publish(&mut self.turn, slot);
         if loop_start != 0 {
-            store.table.keep_candidate();
+            self.table.keep_candidate();
         }
         self.dump = dump;
         self.part = part.saturating_add(1);
         self.finished = last;
         Ok(slot)
+    }
+}
+
+impl<M, T> Drop for Dump<'_, M, T> {
+    fn drop(&mut self) {
+        self.store.current.leave();
     }
 }

@@ -30,7 +30,8 @@
 //!   sees a filled cell. Who sees an old one protects more than it has to.
 //! - The head is moved after its cell was made ready for the next round. Who sees an old one is told
 //!   by the phase in the cell. AcqRel and Acquire, as with the tail.
-//! - `keeps_candidate` says nothing about anything else: Relaxed.
+//! - `keeps_candidate` says nothing about anything else, and what was found when the table was arranged
+//!   does not change while it is in use: Relaxed.
 
 use core::{
     array,
@@ -48,6 +49,7 @@ use super::{
         number,
         progress,
         ready,
+        slot_of,
         top,
         with_top,
         Choice,
@@ -94,6 +96,19 @@ pub(super) struct Turn {
     own: Option<u64>,
 }
 
+/// What an arranged table begins with.
+#[derive(Debug)]
+pub(super) struct Landmarks {
+    /// The tail as long as there is no newest dump.
+    pub(super) unprotected: AtomicU64,
+    /// The position of the candidate.
+    pub(super) candidate: AtomicU64,
+    /// The position of the newest dump, and how many slots hold its part 1: with other parameters
+    /// than ours it may lie in several.
+    pub(super) newest: AtomicU64,
+    pub(super) newest_slots: AtomicU64,
+}
+
 /// The table. `T` is its storage, which belongs to the caller.
 ///
 /// # Invariants
@@ -109,10 +124,8 @@ pub(super) struct Table<T> {
     head: AtomicU64,
     /// The position that the next dump gets.
     pub(super) tail: AtomicU64,
-    /// The tail as long as there is no newest dump.
-    pub(super) unprotected: u64,
-    /// The position of the candidate.
-    pub(super) candidate: u64,
+    /// What was found when the table was arranged.
+    pub(super) found: Landmarks,
     keeps_candidate: AtomicBool,
 }
 
@@ -124,10 +137,29 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
             kept: array::from_fn(|_| AtomicU64::new(empty(OPEN))),
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
-            unprotected: NOWHERE,
-            candidate: NOWHERE,
+            found: Landmarks {
+                unprotected: AtomicU64::new(NOWHERE),
+                candidate: AtomicU64::new(NOWHERE),
+                newest: AtomicU64::new(NOWHERE),
+                newest_slots: AtomicU64::new(1),
+            },
             keeps_candidate: AtomicBool::new(false),
         }
+    }
+
+    /// Makes it as it was when it was made. The slots are still to be noted.
+    pub(super) fn reset(&self) {
+        for cell in &self.kept {
+            cell.store(empty(OPEN), Ordering::Relaxed);
+        }
+        self.head.store(0, Ordering::Relaxed);
+        self.tail.store(0, Ordering::Relaxed);
+        let found = &self.found;
+        for position in [&found.unprotected, &found.candidate, &found.newest] {
+            position.store(NOWHERE, Ordering::Relaxed);
+        }
+        found.newest_slots.store(1, Ordering::Relaxed);
+        self.keeps_candidate.store(false, Ordering::Relaxed);
     }
 
     /// Returns the number of slots.
@@ -138,7 +170,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     /// Begins a dump.
     pub(super) fn begin(&self) -> Turn {
         let tail = self.tail.load(Ordering::Acquire);
-        let has_newest = tail != self.unprotected;
+        let has_newest = tail != self.found.unprotected.load(Ordering::Relaxed);
         let limit = match has_newest {
             true => before(tail, self.last_index()),
             false => tail,
@@ -227,22 +259,47 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         }
         let candidate = self.top_beside(CANDIDATE);
         let choice = match (candidate, self.look(turn.limit)?) {
-            (Some(candidate), _) if turn.limit == self.candidate => candidate,
+            (Some(candidate), _) if self.is_candidate(turn.limit) => candidate,
             (Some(candidate), _) if self.keeps_candidate() => return Some(candidate),
             (_, Look::Filled(choice)) => choice,
             _ => return None,
         };
-        // A store of one slot would store nothing if it kept its only record.
-        let takes_all = self.len() == 1 && turn.own.is_none();
-        let is_part = turn.has_newest && self.below(choice.slot)? != 0;
+        let spared = self.spared(turn);
+        // A store would store nothing if it kept a record that takes all of it.
+        let takes_all = spared >= self.len() && turn.own.is_none();
+        let is_part = turn.has_newest && self.has_below(choice.slot, spared);
         (takes_all || is_part).then_some(choice)
+    }
+
+    /// Returns in how many slots part 1 of the newest dump lies.
+    fn spared(&self, turn: &Turn) -> usize {
+        let found = &self.found;
+        match found.newest.load(Ordering::Relaxed) == turn.limit {
+            true => usize::try_from(found.newest_slots.load(Ordering::Relaxed)).unwrap_or(1),
+            false => 1,
+        }
+    }
+
+    /// Whether there are so many slots below another one.
+    fn has_below(&self, mut slot: usize, count: usize) -> bool {
+        for _ in 0..count {
+            match self.below(slot).and_then(slot_of) {
+                Some(below) => slot = below,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn is_candidate(&self, position: u64) -> bool {
+        position == self.found.candidate.load(Ordering::Relaxed)
     }
 
     /// Looks at a position.
     fn look(&self, position: u64) -> Option<Look> {
         let (index, phase) = cell_of(position);
         let cell = self.cell(index)?.load(Ordering::Acquire);
-        let is_candidate = position == self.candidate;
+        let is_candidate = self.is_candidate(position);
         Some(match progress(cell, phase) {
             cmp::Ordering::Greater => Look::Passed,
             cmp::Ordering::Less if !is_candidate => Look::Ahead,

@@ -18,6 +18,7 @@ mod model;
 mod order;
 mod others;
 mod power_cut;
+mod rescan;
 mod salvage;
 mod seq;
 mod store;

@@ -153,7 +153,8 @@ fn every_barrier_of_a_dump_counts() {
 #[test]
 fn every_barrier_of_a_delete_counts() {
     // What has no record is erased. A record that cannot only be emptied is erased afterwards, so that
-    // its header is written again; and `sig` was right before, if the record is not one of ours.
+    // its header is written again; and `sig` was right before, if the record is not one of ours. That
+    // ours loses its `sig` first matters if the next write is torn within a line.
     let emptied = |len, parts: &[(usize, &[Part])]| -> Vec<(usize, usize, Part)> {
         let mut list = Vec::new();
         for (barrier, parts) in parts {
@@ -163,10 +164,15 @@ fn every_barrier_of_a_delete_counts() {
     };
     let all: &[Part] = &[Part::All, Part::FirstLine, Part::LastLine];
     let sig: &[Part] = &[Part::All];
-    let plain = [emptied(2, &[(1, sig)]), emptied(5, &[(1, sig)])].concat();
+    let plain = [
+        emptied(2, &[(1, sig)]),
+        emptied(4, &[(0, all)]),
+        emptied(5, &[(1, sig)]),
+    ]
+    .concat();
     // With so little parity a header cannot be corrected back.
-    let little_parity = emptied(6, &[(1, all), (2, sig)]);
-    let parity = emptied(6, &[(2, sig)]);
+    let little_parity = [emptied(5, &[(0, all)]), emptied(6, &[(1, all), (2, sig)])].concat();
+    let parity = [emptied(5, &[(0, all)]), emptied(6, &[(2, sig)])].concat();
     for (ecc_size, expected) in [(0, &plain), (4, &little_parity), (16, &parity)] {
         let mut missed = Missed::new();
         for (stride, _) in STRIDES.into_iter().filter(|(_, ecc)| *ecc == ecc_size) {

@@ -331,7 +331,7 @@ fn interrupted_anywhere() {
                 }
                 // Leaked, because the table needs the store that it is a part of.
                 let ram: &Ram = Box::leak(Box::new(Ram::new(image)));
-                let table = Table(table(&geometry));
+                let table = table(&geometry).map(Table);
                 // A loop of crashes, which these two dumps continue.
                 for i in 0..filled {
                     let (store, _) = crate::common::open(ram, &geometry);

@@ -316,3 +316,48 @@ fn same_zones_are_one_set() {
     sizes.sort_unstable();
     assert_eq!(sizes, [4096, 32 << 10]);
 }
+
+/// The newest crash lies in several slots of ours: none of them is taken, unless nothing else is there.
+#[test]
+fn newest_of_others_over_several_slots() {
+    for (before, is_all) in [(with(16 << 10, 0, 0), false), (with(MEM_SIZE, 0, 0), true)] {
+        let ram = Ram::new(vec![0; MEM_SIZE]);
+        let was = geometry(before);
+        let (store, _) = open(&ram, &was);
+        for n in 0..was.slots() {
+            let mut text = text(n);
+            text.resize(store.begin(&INFO).room(), b'x');
+            append(&store, &text).unwrap();
+        }
+        let now = geometry(with(4096, 0, 0));
+        let (store, _) = open(&ram, &now);
+        let mut dump = store.begin(&INFO);
+        let parts = (0..).take_while(|_| dump.append(b"part\n", false).is_ok());
+        let count = parts.count();
+        drop(dump);
+        if is_all {
+            assert!(count >= 1, "nothing was stored");
+        } else {
+            assert_eq!((count, texts(&ram, before)), (12, vec![3]));
+        }
+        // Once there is a newer one it is like any other.
+        let mut slots: Vec<usize> = (0..16).map(|_| append(&store, b"x").unwrap()).collect();
+        slots.sort_unstable();
+        assert_eq!(slots, (0..16).collect::<Vec<_>>());
+    }
+}
+
+/// A record of mainline that is younger than all of ours keeps its rank beside one of other parameters.
+#[test]
+fn younger_foreign_record_beside_another() {
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    boot(&ram, with(16 << 10, 0, 0), 0..4);
+    // Behind the text of the second oldest, and in front of its seal.
+    let small = geometry(with(4096, 0, 0));
+    let text = b"Panic#1 Part1\nx";
+    mainline::write(&mut ram.bytes.borrow_mut(), &small, 7, 3_000_000_000, text);
+    let (store, census) = open(&ram, &small);
+    assert_eq!(census.others, 4);
+    let slots: Vec<usize> = (0..16).map(|_| append(&store, b"x").unwrap()).collect();
+    assert!(!slots[..14].contains(&7), "{slots:?}");
+}

@@ -69,9 +69,9 @@ fn region(slots: usize, boots: u8) -> Arc<Region> {
 }
 
 fn open(region: &Arc<Region>) -> Arc<Store> {
-    let table = (0..region.geometry.slots()).map(|_| Slot::default());
-    let (store, _) =
-        Store::open(region.clone(), region.geometry, table.collect(), OPTIONS).unwrap();
+    let slots = region.geometry.slots();
+    let tables = [(); 2].map(|()| (0..slots).map(|_| Slot::default()).collect());
+    let (store, _) = Store::open(region.clone(), region.geometry, tables, OPTIONS).unwrap();
     Arc::new(store)
 }
 

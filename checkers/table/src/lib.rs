@@ -112,7 +112,7 @@ impl Model {
     /// A table in whose slots there are records of these dumps; 0 for none. `candidate` is the one
     /// with which a loop began.
     fn new(dumps: &[u64], candidate: u64) -> Arc<Self> {
-        let mut table = Table::new(dumps.iter().map(|_| Slot::default()).collect::<Vec<_>>());
+        let table = Table::new(dumps.iter().map(|_| Slot::default()).collect::<Vec<_>>());
         for (slot, dump) in dumps.iter().enumerate() {
             let worth = match dump {
                 0 => Worth::NOTHING,

@@ -213,7 +213,10 @@ mod tests {
                 ecc_size,
             })
             .unwrap();
-            let slots: Vec<Slot> = (0..geometry.slots()).map(|_| Slot::default()).collect();
+            let slots = [(); 2].map(|()| {
+                let slots = (0..geometry.slots()).map(|_| Slot::default());
+                slots.collect::<Vec<_>>()
+            });
             let (store, _) = Store::open(
                 Scratch::new(vec![0; 8192]),
                 geometry,

@@ -13,7 +13,8 @@ use std::{
 use ringbuf::{
     Geometry,
     Memory,
-    Params, //
+    Params,
+    Slot, //
 };
 use serde::Serialize;
 
@@ -53,6 +54,11 @@ impl Memory for Image {
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
         rslib::decode(block, parity)
     }
+}
+
+/// What a store needs.
+pub(crate) fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
+    [(); 2].map(|()| (0..geometry.slots()).map(|_| Slot::default()).collect())
 }
 
 /// The arguments of a program.

@@ -190,8 +190,8 @@ pub fn geometry(slots: usize) -> Geometry {
     Geometry::new(params(slots * 512, 512)).unwrap()
 }
 
-pub fn table(geometry: &Geometry) -> Vec<Slot> {
-    (0..geometry.slots()).map(|_| Slot::default()).collect()
+pub fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
+    [(); 2].map(|()| (0..geometry.slots()).map(|_| Slot::default()).collect())
 }
 
 pub fn open<'a>(ram: &'a Ram, geometry: &Geometry) -> (TestStore<'a>, Census) {
