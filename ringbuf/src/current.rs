@@ -80,12 +80,10 @@ impl Replacement<'_> {
     /// Puts it in use, if no dump began since then.
     pub(super) fn put_in(self) -> bool {
         let Self { current, since } = &self;
-        let result = current.0.compare_exchange(
-            *since,
-            since ^ INDEX,
-            Ordering::AcqRel,
-            Ordering::Relaxed,
-        );
+        let result =
+            current
+                .0
+                .compare_exchange(*since, since ^ INDEX, Ordering::AcqRel, Ordering::Relaxed);
         result.is_ok()
     }
 }

@@ -9,11 +9,7 @@
 use core::ops::Deref;
 
 use super::{
-    census::{
-        Census,
-        Found,
-        Loops, //
-    },
+    census::Census,
     current::Current,
     geometry::Geometry,
     layout::{
@@ -28,6 +24,10 @@ use super::{
         Encoding,
         Prefix, //
     },
+    scan::{
+        Found,
+        Loops, //
+    },
     seq,
     sync::{
         AtomicU64,
@@ -35,9 +35,9 @@ use super::{
     },
     table::{
         Slot,
-        Table,
-        Turn, //
+        Table, //
     },
+    turn::Turn,
     write::Writer, //
 };
 

@@ -42,14 +42,12 @@ use core::{
 use super::{
     cell::{
         after,
-        before,
         cell_of,
         empty,
         filled,
         number,
         progress,
         ready,
-        slot_of,
         top,
         with_top,
         Choice,
@@ -58,7 +56,6 @@ use super::{
         KEPT,
         OPEN,
         OVERTAKEN,
-        REFUSED,
         ROUND,
         STACK,
         TOP, //
@@ -83,18 +80,6 @@ pub struct Slot {
 
 /// No position.
 const NOWHERE: u64 = u64::MAX;
-
-/// What the table knows of a dump in progress.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    /// It takes nothing from here on, where the newest dump was when it began, but for older parts
-    /// of that one.
-    limit: u64,
-    /// Whether there was one.
-    has_newest: bool,
-    /// Its position, when its first part is complete.
-    own: Option<u64>,
-}
 
 /// What an arranged table begins with.
 #[derive(Debug)]
@@ -121,7 +106,7 @@ pub(super) struct Table<T> {
     /// The stacks beside the queue. Their cells are numbered behind those of the queue.
     pub(super) kept: [AtomicU64; KEPT],
     /// The first position that may have something.
-    head: AtomicU64,
+    pub(super) head: AtomicU64,
     /// The position that the next dump gets.
     pub(super) tail: AtomicU64,
     /// What was found when the table was arranged.
@@ -167,136 +152,17 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         self.slots.len()
     }
 
-    /// Begins a dump.
-    pub(super) fn begin(&self) -> Turn {
-        let tail = self.tail.load(Ordering::Acquire);
-        let has_newest = tail != self.found.unprotected.load(Ordering::Relaxed);
-        let limit = match has_newest {
-            true => before(tail, self.last_index()),
-            false => tail,
-        };
-        Turn {
-            limit,
-            has_newest,
-            own: None,
-        }
-    }
-
-    /// Returns the slot that a new dump would take now.
-    pub(super) fn next(&self) -> Option<usize> {
-        Some(self.choose(&self.begin())?.slot)
-    }
-
-    /// Takes a slot for the next part of a dump. An urgent dump may take one whose owner has not put
-    /// it back, if there is no other: it is stopped and will not come back.
-    pub(super) fn claim(&self, turn: &Turn, urgent: bool) -> Option<usize> {
-        // What is left of a dump that is overwritten already is not worth a slot.
-        if turn
-            .own
-            .is_some_and(|own| matches!(self.look(own), Some(Look::Passed)))
-        {
-            return None;
-        }
-        while let Some(choice) = self.choose(turn) {
-            if self.take(&choice) {
-                return Some(choice.slot);
-            }
-        }
-        (0..self.len()).find(|slot| urgent && !self.is_stacked(*slot))
-    }
-
-    /// Puts a slot back, with the next part of the dump, which is complete.
-    pub(super) fn publish(&self, turn: &mut Turn, slot: usize) {
-        match turn.own {
-            None => turn.own = self.append(slot),
-            Some(own) => {
-                let (index, phase) = cell_of(own);
-                if !self.push(index, phase, slot) {
-                    self.push_beside(OVERTAKEN, slot);
-                }
-            }
-        }
-    }
-
-    /// Puts a slot back, without a record.
-    pub(super) fn refuse(&self, slot: usize) {
-        self.push_beside(REFUSED, slot);
-    }
-
     /// Keeps the candidate as the first dump of a loop from now on.
     pub(super) fn keep_candidate(&self) {
         self.keeps_candidate.store(true, Ordering::Relaxed);
     }
 
-    fn keeps_candidate(&self) -> bool {
+    pub(super) fn keeps_candidate(&self) -> bool {
         self.keeps_candidate.load(Ordering::Relaxed)
     }
 
-    /// Finds the slot that is worth least and may be taken.
-    fn choose(&self, turn: &Turn) -> Option<Choice> {
-        if let Some(choice) = self.top_beside(OVERTAKEN) {
-            return Some(choice);
-        }
-        loop {
-            let head = self.head.load(Ordering::Acquire);
-            if head >= turn.limit {
-                break;
-            }
-            match self.look(head)? {
-                Look::Filled(choice) => return Some(choice),
-                // If it fails, another look tells.
-                Look::Drained(index, cell) => {
-                    let _ = self.change(index, cell, ready(cell));
-                }
-                Look::Passed => {
-                    let _ = self.move_on(&self.head, head);
-                }
-                Look::Ahead => break,
-            }
-        }
-        if let Some(choice) = (REFUSED..CANDIDATE).find_map(|kept| self.top_beside(kept)) {
-            return Some(choice);
-        }
-        let candidate = self.top_beside(CANDIDATE);
-        let choice = match (candidate, self.look(turn.limit)?) {
-            (Some(candidate), _) if self.is_candidate(turn.limit) => candidate,
-            (Some(candidate), _) if self.keeps_candidate() => return Some(candidate),
-            (_, Look::Filled(choice)) => choice,
-            _ => return None,
-        };
-        let spared = self.spared(turn);
-        // A store would store nothing if it kept a record that takes all of it.
-        let takes_all = spared >= self.len() && turn.own.is_none();
-        let is_part = turn.has_newest && self.has_below(choice.slot, spared);
-        (takes_all || is_part).then_some(choice)
-    }
-
-    /// Returns in how many slots part 1 of the newest dump lies.
-    fn spared(&self, turn: &Turn) -> usize {
-        let found = &self.found;
-        match found.newest.load(Ordering::Relaxed) == turn.limit {
-            true => usize::try_from(found.newest_slots.load(Ordering::Relaxed)).unwrap_or(1),
-            false => 1,
-        }
-    }
-
-    /// Whether there are so many slots below another one.
-    fn has_below(&self, mut slot: usize, count: usize) -> bool {
-        for _ in 0..count {
-            match self.below(slot).and_then(slot_of) {
-                Some(below) => slot = below,
-                None => return false,
-            }
-        }
-        true
-    }
-
-    fn is_candidate(&self, position: u64) -> bool {
-        position == self.found.candidate.load(Ordering::Relaxed)
-    }
-
     /// Looks at a position.
-    fn look(&self, position: u64) -> Option<Look> {
+    pub(super) fn look(&self, position: u64) -> Option<Look> {
         let (index, phase) = cell_of(position);
         let cell = self.cell(index)?.load(Ordering::Acquire);
         let is_candidate = self.is_candidate(position);
@@ -314,13 +180,16 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         })
     }
 
-    fn top_beside(&self, kept: usize) -> Option<Choice> {
+    pub(super) fn top_beside(&self, kept: usize) -> Option<Choice> {
         let cell = self.kept.get(kept)?.load(Ordering::Acquire);
         top(self.len().checked_add(kept)?, cell)
     }
+    pub(super) fn is_candidate(&self, position: u64) -> bool {
+        position == self.found.candidate.load(Ordering::Relaxed)
+    }
 
     /// Takes a slot off its stack.
-    fn take(&self, choice: &Choice) -> bool {
+    pub(super) fn take(&self, choice: &Choice) -> bool {
         self.below(choice.slot).is_some_and(|below| {
             self.change(choice.index, choice.cell, with_top(choice.cell, below))
                 .is_ok()
@@ -328,7 +197,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     /// Puts a slot onto a stack, if that has still this phase.
-    fn push(&self, index: usize, phase: u64, slot: usize) -> bool {
+    pub(super) fn push(&self, index: usize, phase: u64, slot: usize) -> bool {
         let Some(cell) = self.cell(index) else {
             return false;
         };
@@ -343,12 +212,12 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         false
     }
 
-    fn push_beside(&self, kept: usize, slot: usize) {
+    pub(super) fn push_beside(&self, kept: usize, slot: usize) {
         self.push(self.len().saturating_add(kept), OPEN, slot);
     }
 
     /// Gives the slot of a new dump the next position.
-    fn append(&self, slot: usize) -> Option<u64> {
+    pub(super) fn append(&self, slot: usize) -> Option<u64> {
         let mut tail = self.tail.load(Ordering::Acquire);
         loop {
             let (index, phase) = cell_of(tail);
@@ -387,7 +256,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     /// Whether a slot is in the stack where its place is.
-    fn is_stacked(&self, slot: usize) -> bool {
+    pub(super) fn is_stacked(&self, slot: usize) -> bool {
         let find = || {
             let place = self.slots.get(slot)?.place.load(Ordering::Relaxed);
             let index = usize::try_from(place >> STACK).ok()?;
@@ -405,7 +274,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     /// Returns the number plus 1 of the slot below another one; 0 if that is the last one.
-    fn below(&self, slot: usize) -> Option<u64> {
+    pub(super) fn below(&self, slot: usize) -> Option<u64> {
         Some(self.slots.get(slot)?.place.load(Ordering::Relaxed) & TOP)
     }
 
@@ -423,7 +292,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         }
     }
 
-    fn change(&self, index: usize, from: u64, to: u64) -> Result<u64, u64> {
+    pub(super) fn change(&self, index: usize, from: u64, to: u64) -> Result<u64, u64> {
         self.cell(index).ok_or(from)?.compare_exchange(
             from,
             to,
@@ -433,7 +302,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     /// Moves head or tail to the next position.
-    fn move_on(&self, end: &AtomicU64, from: u64) -> Result<u64, u64> {
+    pub(super) fn move_on(&self, end: &AtomicU64, from: u64) -> Result<u64, u64> {
         end.compare_exchange(
             from,
             after(from, self.last_index()),

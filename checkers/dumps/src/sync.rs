@@ -49,6 +49,20 @@ pub mod atomic {
             self.0.fetch_add(value, order)
         }
 
+        pub fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+            // A CPU that is stopped unwinds, but does nothing any more.
+            if std::thread::panicking() {
+                return value;
+            }
+            point();
+            self.0.fetch_sub(value, order)
+        }
+
+        pub fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
+            point();
+            self.0.fetch_and(value, order)
+        }
+
         pub fn fetch_or(&self, value: u64, order: Ordering) -> u64 {
             point();
             self.0.fetch_or(value, order)

@@ -157,6 +157,37 @@ fn the_oldest_go_and_the_first_of_a_loop_stays() {
     });
 }
 
+/// Two CPUs dump while the region is read again: the order is as without that.
+#[test]
+fn the_oldest_go_while_the_region_is_read_again() {
+    explore(|| {
+        let region = region(4, 4);
+        let store = open(&region);
+        let stop = Stop::default();
+        let others = [(); 2].map(|()| {
+            let store = store.clone();
+            stop.spawn(move || dump(&store, 100, 1, false))
+        });
+        let rescan = stop.spawn({
+            let store = store.clone();
+            move || store.rescan().is_ok()
+        });
+        let mut stored: Vec<Rank> = others
+            .into_iter()
+            .flat_map(|cpu| cpu.join().unwrap().expect("nobody stops it"))
+            .collect();
+        rescan.join().unwrap();
+        stored.extend(dump(&store, 100, 1, false));
+        assert_eq!(stored.len(), 3);
+        check(&region);
+        let whole = region.whole();
+        assert!(
+            stored.iter().all(|record| whole.contains(&Some(*record))),
+            "{whole:?}"
+        );
+    });
+}
+
 #[test]
 fn the_newest_stays_where_slots_are_few() {
     explore(|| {

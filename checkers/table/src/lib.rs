@@ -9,16 +9,23 @@
 
 #[path = "../../../ringbuf/src/cell.rs"]
 mod cell;
+#[path = "../../../ringbuf/src/current.rs"]
+mod current;
 #[path = "../../../ringbuf/src/order.rs"]
 #[allow(dead_code, reason = "here are records of ours only")]
 mod order;
 #[path = "../../../ringbuf/src/sync.rs"]
 mod sync;
 #[path = "../../../ringbuf/src/table.rs"]
+#[allow(dead_code, reason = "here it is arranged once")]
 mod table;
+#[path = "../../../ringbuf/src/turn.rs"]
+mod turn;
 #[path = "../../../ringbuf/src/worth.rs"]
 #[allow(dead_code, reason = "here are records of ours only")]
 mod worth;
+
+mod rescan;
 
 use std::{
     collections::HashSet,
@@ -39,9 +46,9 @@ use loom::{
 use order::Known;
 use table::{
     Slot,
-    Table,
-    Turn, //
+    Table, //
 };
+use turn::Turn;
 use worth::Worth;
 
 /// How often a thread is interrupted, if the environment does not say.
