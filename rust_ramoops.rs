@@ -35,6 +35,7 @@ mod ramoops {
     pub(crate) mod dumper;
     pub(crate) mod media;
     pub(crate) mod params;
+    pub(crate) mod rescan;
     pub(crate) mod status;
     pub(crate) mod text;
 }
@@ -58,7 +59,8 @@ use ramoops::{
         map,
         scan, //
     },
-    params, //
+    params,
+    rescan::Enabled, //
 };
 
 module! {
@@ -97,8 +99,10 @@ fn open() -> Result<(Ramoops, Reason)> {
     let max_reason = params::max_reason()?;
     let encoding = params::encoding()?;
     let (start, geometry, media) = map()?;
+    let region = scan(geometry, media)?;
     let ramoops = Ramoops {
-        region: scan(geometry, media)?,
+        _rescan: Enabled::new(region.clone()),
+        region,
         kmsg_bytes: params::values::kmsg_bytes.value(),
         boot_id: random::bytes(),
         counters: Counters::new(),

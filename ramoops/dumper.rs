@@ -7,6 +7,7 @@ use super::{
         Media,
         Opened, //
     },
+    rescan::Enabled,
     text::Buffers, //
 };
 use crate::{
@@ -35,16 +36,21 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     }, //
 };
 
 /// Stores the kernel log when the kernel crashes.
 pub(crate) struct Ramoops {
     /// Not in here, because all this is on the stack while it is made.
-    pub(crate) region: KBox<Opened>,
+    pub(crate) region: Arc<Opened>,
+    /// Whether it can be read again.
+    pub(crate) _rescan: Enabled,
     /// How much of the log one dump stores, if more than one record.
     pub(crate) kmsg_bytes: u64,
     /// A random number of this boot.

@@ -29,6 +29,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
+    sync::Arc,
     time::NSEC_PER_SEC, //
 };
 
@@ -150,7 +151,7 @@ fn code(geometry: &Geometry) -> Result<Option<Code>> {
 
 /// Reads the region.
 #[inline(never)]
-pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<KBox<Opened>> {
+pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<Arc<Opened>> {
     // The second one is for when the region is read again.
     let slots = [Array::new(geometry.slots())?, Array::new(geometry.slots())?];
     let options = Options {
@@ -159,5 +160,5 @@ pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<KBox<Opened>> {
             .saturating_mul(NSEC_PER_SEC as u64),
     };
     let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
-    Ok(KBox::new(Opened { store, census }, GFP_KERNEL)?)
+    Ok(Arc::new(Opened { store, census }, GFP_KERNEL)?)
 }

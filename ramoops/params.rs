@@ -22,13 +22,16 @@ use kernel::prelude::*;
 
 /// The parameters. Those with an effective value of their own have that one from [`publish`] on.
 pub(crate) mod values {
-    use crate::linux::{
-        bindings::KERNEL_PARAM_FL_HWPARAM,
-        param::{
-            Int,
-            Size,
-            Text, //
-        }, //
+    use crate::{
+        linux::{
+            bindings::KERNEL_PARAM_FL_HWPARAM,
+            param::{
+                Int,
+                Size,
+                Text, //
+            }, //
+        },
+        ramoops::rescan::Rescan, //
     };
 
     crate::module_params! { "rust_ramoops":
@@ -80,6 +83,9 @@ pub(crate) mod values {
         loop_secs: Size = Size::new(600), 0o400, 0, "ulong",
             "a crash so many seconds after boot, or sooner, continues a panic loop, whose first \
             crash is kept while other records can make room (default 600; 0: off)";
+        /// Reads the region again.
+        rescan: Rescan = Rescan, 0o200, 0, "bool",
+            "write 1 to it in sysfs to read the region again, after records in it were deleted";
     }
 }
 

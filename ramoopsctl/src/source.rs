@@ -244,6 +244,11 @@ impl Target {
             .with_context(|| format!("cannot write {} at {offset:#x}", self.name))
     }
 
+    /// Whether it is a device, that is memory in which somebody else may store records.
+    pub fn is_mtd(&self) -> bool {
+        self.is_mtd
+    }
+
     /// Whether these bytes are still there.
     ///
     /// # Errors

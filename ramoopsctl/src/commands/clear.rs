@@ -57,5 +57,6 @@ pub(super) fn run(session: &Session, args: &ClearArgs) -> Result<Outcome> {
         confirm(&format!("{verb} {}?", heading(record)), args.yes)?;
         deleter.record(record, args.wipe)?;
     }
+    deleter.finish();
     Ok(Outcome::Good)
 }

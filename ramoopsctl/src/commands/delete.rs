@@ -20,6 +20,7 @@ use ringbuf::{
 use crate::{
     detect::Layout,
     image::Scratch,
+    module,
     record::Record,
     session::Session,
     source::Target, //
@@ -119,6 +120,13 @@ impl<'a> Deleter<'a> {
             self.target.write(at, &piece[..PIECE.min(len - at)])?;
         }
         self.target.sync()
+    }
+
+    /// Tells the module that uses the region, if there is one.
+    pub(super) fn finish(self) {
+        if self.target.is_mtd() {
+            module::rescan();
+        }
     }
 
     /// Compares what is there now with what was read.

@@ -135,6 +135,7 @@ fn clear(mut deleter: Deleter<'_>, dir: &Path, saved: &[(&Record, PathBuf)]) -> 
         }
         deleter.record(record, false)?;
     }
+    deleter.finish();
     Ok(())
 }
 
