@@ -57,6 +57,7 @@ impl Memory for Image {
 }
 
 /// What a store needs.
+#[allow(dead_code, reason = "not all of them open one")]
 pub(crate) fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
     [(); 2].map(|()| (0..geometry.slots()).map(|_| Slot::default()).collect())
 }
