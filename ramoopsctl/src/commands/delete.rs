@@ -201,7 +201,7 @@ mod tests {
     /// What a slot holds, in the order in which it may change.
     fn progress(kind: &Kind) -> Option<u8> {
         match kind {
-            Kind::Sealed(_) | Kind::Torn(Some(_)) => Some(0),
+            Kind::Sealed(_) | Kind::Torn(Some(_)) | Kind::Damaged(_) => Some(0),
             Kind::Cleared(_) => Some(1),
             Kind::Empty => Some(2),
             _ => None,
@@ -211,7 +211,9 @@ mod tests {
     /// Cut at any write, and within it, the record is there, or deleted, or there is nothing.
     #[test]
     fn interrupted() {
-        for (ecc_size, is_torn) in [(0, false), (0, true), (4, false), (16, false), (16, true)] {
+        const STATES: [&str; 3] = ["whole", "torn", "damaged"];
+        let cases = [0, 4, 16].map(|ecc| STATES.map(|state| (ecc, state)));
+        for (ecc_size, state) in cases.into_iter().flatten() {
             let geometry = Geometry::new(Params {
                 mem_size: 8192,
                 record_size: 4096,
@@ -234,12 +236,16 @@ mod tests {
             .unwrap();
             store.begin(&INFO).append(&[b'x'; 3000], true).unwrap();
             let scratch = store.memory();
-            if is_torn {
+            if state == "torn" {
                 let data = geometry.data_offset(0).unwrap();
                 let magic = geometry.seal_offset(0).unwrap() + SEAL_MAGIC_OFFSET;
                 write(scratch, 0, &[0; 4]).unwrap();
                 write(scratch, data + 100, &[b'y'; 2000]).unwrap();
                 write(scratch, magic, b"SEAW").unwrap();
+            }
+            if state == "damaged" {
+                let data = geometry.data_offset(0).unwrap();
+                write(scratch, data + 128, &[b'y'; 128]).unwrap();
             }
             scratch.take_ops();
             let mut image = vec![0; 8192];
@@ -258,7 +264,7 @@ mod tests {
                     let now = progress(&kind);
                     assert!(
                         now >= Some(reached),
-                        "{ecc_size} {is_torn}: {at:#x}: {kind:?}"
+                        "{ecc_size} {state}: {at:#x}: {kind:?}"
                     );
                     reached = now.unwrap_or(0);
                 }
