@@ -16,6 +16,7 @@ use ringbuf::{
     },
     read_text,
     salvage_extent,
+    table_len,
     Census,
     DumpInfo,
     Extent,
@@ -133,7 +134,11 @@ pub fn open<'a>(
     geometry: &Geometry,
     options: Options,
 ) -> (Store<&'a Ram, Vec<Slot>>, Census) {
-    let table = [(); 2].map(|()| (0..geometry.slots()).map(|_| Slot::default()).collect());
+    let table = [(); 2].map(|()| {
+        (0..table_len(geometry.slots()))
+            .map(|_| Slot::default())
+            .collect()
+    });
     let before = ram.bytes.borrow().clone();
     let (store, census) = Store::open(ram, *geometry, table, options).unwrap();
     let sum = [

@@ -18,6 +18,7 @@ use crate::{
     },
     ringbuf::{
         layout::ECC_MAX,
+        table_len,
         Census,
         Encoder,
         Geometry,
@@ -29,7 +30,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        Arc,
+        UniqueArc, //
+    },
     time::NSEC_PER_SEC, //
 };
 
@@ -152,13 +156,18 @@ fn code(geometry: &Geometry) -> Result<Option<Code>> {
 /// Reads the region.
 #[inline(never)]
 pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<Arc<Opened>> {
+    // Not on the stack, for which this is much.
+    let place = UniqueArc::new_uninit(GFP_KERNEL)?;
     // The second one is for when the region is read again.
-    let slots = [Array::new(geometry.slots())?, Array::new(geometry.slots())?];
+    let entries = table_len(geometry.slots());
+    let slots = [Array::new(entries)?, Array::new(entries)?];
     let options = Options {
         loop_ns: params::values::loop_secs
             .value()
             .saturating_mul(NSEC_PER_SEC as u64),
     };
-    let (store, census) = Store::open(media, geometry, slots, options).map_err(|_| EINVAL)?;
-    Ok(Arc::new(Opened { store, census }, GFP_KERNEL)?)
+    match Store::open(media, geometry, slots, options) {
+        Ok((store, census)) => Ok(place.write(Opened { store, census }).into()),
+        Err(_) => Err(EINVAL),
+    }
 }

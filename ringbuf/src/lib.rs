@@ -104,6 +104,9 @@ pub use self::{
         Options,
         Store, //
     },
-    table::Slot,
+    table::{
+        table_len,
+        Slot, //
+    },
     zone::Extent, //
 };

@@ -195,8 +195,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
                     Some(kept) => kept.saturating_add(self.len()),
                     None => position,
                 };
-                if let Some(cell) = kept.and_then(|kept| self.kept.get(kept)) {
-                    cell.store(filled(OPEN, slot), Ordering::Relaxed);
+                if kept.is_some() {
+                    self.set_cell(stack, filled(OPEN, slot));
                 }
                 match kept {
                     Some(CANDIDATE) => {

@@ -34,6 +34,7 @@ use super::{
         Ordering, //
     },
     table::{
+        table_len,
         Slot,
         Table, //
     },
@@ -53,7 +54,7 @@ pub struct Options {
 /// Why a store could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// The slot table does not have one entry per slot.
+    /// The slot table does not have as many entries as [`table_len`] says.
     TableLength {
         /// The number of entries needed.
         needed: usize,
@@ -87,7 +88,7 @@ pub enum Dropped {
 ///
 /// # Invariants
 ///
-/// There are `geometry.slots()` entries in each table, and `mem` is at least as long as `geometry`.
+/// Each table has `geometry.slots()` slots, and `mem` is at least as long as `geometry`.
 #[derive(Debug)]
 pub struct Store<M, T> {
     mem: M,
@@ -112,10 +113,9 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         slots: [T; 2],
         options: Options,
     ) -> Result<(Self, Census), OpenError> {
-        if slots.iter().any(|slots| slots.len() != geometry.slots()) {
-            return Err(OpenError::TableLength {
-                needed: geometry.slots(),
-            });
+        let needed = table_len(geometry.slots());
+        if slots.iter().any(|slots| slots.len() != needed) {
+            return Err(OpenError::TableLength { needed });
         }
         if mem.len() < geometry.mem_size() {
             return Err(OpenError::MemoryTooShort {

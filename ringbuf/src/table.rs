@@ -8,7 +8,7 @@
 //! is at the bottom, and the part with the oldest text, which is the first to go, on top. A slot
 //! without a record has a position of its own. There are as many cells as there are slots, and each
 //! serves one position of each round. Choosing a slot is a look at the head of the queue, however
-//! long that is. What stands out has a stack beside the queue: see [`OVERTAKEN`] and those after it.
+//! long that is. What stands out has a stack beside the queue, with a cell behind those: see [`OVERTAKEN`] and those after it.
 //!
 //! # A CPU may stop for ever anywhere
 //!
@@ -34,7 +34,6 @@
 //!   does not change while it is in use: Relaxed.
 
 use core::{
-    array,
     cmp,
     ops::Deref, //
 };
@@ -67,7 +66,7 @@ use super::{
     }, //
 };
 
-/// An entry of the table: a cell of the queue, and the place of a slot. The two have nothing to do
+/// An entry of the table: the cell of a stack, and the place of a slot. The two have nothing to do
 /// with each other. Until the table is arranged they hold what was noted of the slots.
 #[derive(Debug, Default)]
 pub struct Slot {
@@ -76,6 +75,11 @@ pub struct Slot {
     /// The number plus 1 of the slot below it, or 0, and from [`STACK`] on which cell its stack has.
     /// What it says counts while the slot is in a stack.
     pub(super) place: AtomicU64,
+}
+
+/// Returns how many entries the table of so many slots has.
+pub fn table_len(slots: usize) -> usize {
+    slots.saturating_add(KEPT)
 }
 
 /// No position.
@@ -102,9 +106,8 @@ pub(super) struct Landmarks {
 /// for the one at the head: what a queue of so many slots has is never as long as a round.
 #[derive(Debug)]
 pub(super) struct Table<T> {
+    /// An entry for each slot, and then for each stack beside the queue, of which only the cell counts.
     pub(super) slots: T,
-    /// The stacks beside the queue. Their cells are numbered behind those of the queue.
-    pub(super) kept: [AtomicU64; KEPT],
     /// The first position that may have something.
     pub(super) head: AtomicU64,
     /// The position that the next dump gets.
@@ -117,9 +120,8 @@ pub(super) struct Table<T> {
 impl<T: Deref<Target = [Slot]>> Table<T> {
     /// Makes one, to be filled by [`Table::note`] and [`Table::arrange`].
     pub(super) fn new(slots: T) -> Self {
-        Self {
+        let table = Self {
             slots,
-            kept: array::from_fn(|_| AtomicU64::new(empty(OPEN))),
             head: AtomicU64::new(0),
             tail: AtomicU64::new(0),
             found: Landmarks {
@@ -129,13 +131,15 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
                 newest_slots: AtomicU64::new(1),
             },
             keeps_candidate: AtomicBool::new(false),
-        }
+        };
+        table.reset();
+        table
     }
 
     /// Makes it as it was when it was made. The slots are still to be noted.
     pub(super) fn reset(&self) {
-        for cell in &self.kept {
-            cell.store(empty(OPEN), Ordering::Relaxed);
+        for beside in self.slots.iter().skip(self.len()) {
+            beside.cell.store(empty(OPEN), Ordering::Relaxed);
         }
         self.head.store(0, Ordering::Relaxed);
         self.tail.store(0, Ordering::Relaxed);
@@ -149,7 +153,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
 
     /// Returns the number of slots.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len().saturating_sub(KEPT)
     }
 
     /// Keeps the candidate as the first dump of a loop from now on.
@@ -181,8 +185,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     pub(super) fn top_beside(&self, kept: usize) -> Option<Choice> {
-        let cell = self.kept.get(kept)?.load(Ordering::Acquire);
-        top(self.len().checked_add(kept)?, cell)
+        let index = self.len().checked_add(kept)?;
+        top(index, self.cell(index)?.load(Ordering::Acquire))
     }
     pub(super) fn is_candidate(&self, position: u64) -> bool {
         position == self.found.candidate.load(Ordering::Relaxed)
@@ -286,10 +290,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     fn cell(&self, index: usize) -> Option<&AtomicU64> {
-        match index.checked_sub(self.len()) {
-            None => Some(&self.slots.get(index)?.cell),
-            Some(kept) => self.kept.get(kept),
-        }
+        Some(&self.slots.get(index)?.cell)
     }
 
     pub(super) fn change(&self, index: usize, from: u64, to: u64) -> Result<u64, u64> {

@@ -304,7 +304,7 @@ impl Deref for Table {
                     let (kind, payload) = look(store.memory(), store.geometry(), slot);
                     matches!(kind, Kind::Sealed(_)) && payload.ends_with(b"first")
                 };
-                WHOLE.set((0..self.0.len()).any(whole));
+                WHOLE.set((0..store.geometry().slots()).any(whole));
                 let mut dump = store.begin(&INFO);
                 RESULT.set(Some(dump.append(b"second", true)));
             }

@@ -19,6 +19,7 @@ use crate::{
     },
     ringbuf::{
         self,
+        table_len,
         DumpInfo,
         Geometry,
         Options,
@@ -69,8 +70,8 @@ fn region(slots: usize, boots: u8) -> Arc<Region> {
 }
 
 fn open(region: &Arc<Region>) -> Arc<Store> {
-    let slots = region.geometry.slots();
-    let tables = [(); 2].map(|()| (0..slots).map(|_| Slot::default()).collect());
+    let entries = table_len(region.geometry.slots());
+    let tables = [(); 2].map(|()| (0..entries).map(|_| Slot::default()).collect());
     let (store, _) = Store::open(region.clone(), region.geometry, tables, OPTIONS).unwrap();
     Arc::new(store)
 }

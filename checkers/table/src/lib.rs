@@ -45,6 +45,7 @@ use loom::{
 };
 use order::Known;
 use table::{
+    table_len,
     Slot,
     Table, //
 };
@@ -119,7 +120,8 @@ impl Model {
     /// A table in whose slots there are records of these dumps; 0 for none. `candidate` is the one
     /// with which a loop began.
     fn new(dumps: &[u64], candidate: u64) -> Arc<Self> {
-        let table = Table::new(dumps.iter().map(|_| Slot::default()).collect::<Vec<_>>());
+        let entries = (0..table_len(dumps.len())).map(|_| Slot::default());
+        let table = Table::new(entries.collect::<Vec<_>>());
         for (slot, dump) in dumps.iter().enumerate() {
             let worth = match dump {
                 0 => Worth::NOTHING,

@@ -179,6 +179,7 @@ mod tests {
         Op, //
     };
     use ringbuf::{
+        table_len,
         DumpInfo,
         Options,
         Params,
@@ -224,7 +225,7 @@ mod tests {
             })
             .unwrap();
             let slots = [(); 2].map(|()| {
-                let slots = (0..geometry.slots()).map(|_| Slot::default());
+                let slots = (0..table_len(geometry.slots())).map(|_| Slot::default());
                 slots.collect::<Vec<_>>()
             });
             let (store, _) = Store::open(

@@ -11,6 +11,7 @@ use std::{
 };
 
 use ringbuf::{
+    table_len,
     Geometry,
     Memory,
     Params,
@@ -59,7 +60,11 @@ impl Memory for Image {
 /// What a store needs.
 #[allow(dead_code, reason = "not all of them open one")]
 pub(crate) fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
-    [(); 2].map(|()| (0..geometry.slots()).map(|_| Slot::default()).collect())
+    [(); 2].map(|()| {
+        (0..table_len(geometry.slots()))
+            .map(|_| Slot::default())
+            .collect()
+    })
 }
 
 /// The arguments of a program.

@@ -22,6 +22,7 @@ use ringbuf::{
         SIG, //
     },
     read_text,
+    table_len,
     Census,
     Content,
     Dropped,
@@ -191,7 +192,11 @@ pub fn geometry(slots: usize) -> Geometry {
 }
 
 pub fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
-    [(); 2].map(|()| (0..geometry.slots()).map(|_| Slot::default()).collect())
+    [(); 2].map(|()| {
+        (0..table_len(geometry.slots()))
+            .map(|_| Slot::default())
+            .collect()
+    })
 }
 
 pub fn open<'a>(ram: &'a Ram, geometry: &Geometry) -> (TestStore<'a>, Census) {
