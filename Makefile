@@ -50,6 +50,7 @@ test-all: ## that, more of it, the debug kernel and other series: an hour (root)
 	@scripts/test --all
 
 test-debug: modules-debug ## every kind of crash, on a kernel with KASAN, lockdep and more; MATRIX=FILE writes the table (root)
+	@$(enter) ramoopsctl
 	@scripts/enter env KDIR="$$(scripts/find-kdir debug)" python3 -m pytest qemu-test/debug -n $(DEBUG_GUESTS) \
 		--dist=worksteal $(if $(MATRIX),--matrix='$(abspath $(MATRIX))')
 

@@ -33,6 +33,7 @@ COMPLAINT = re.compile(
     # One of the modules under test in a backtrace.
     r"|\[rust_(ramoops|phram)\]"
 )
+TIME = re.compile(r"\[ *\d+\.\d{6}\] ")
 LOCKDEP = re.compile("inconsistent lock state")
 # Lines with such words that are no complaint, of this kernel's boot and of the commands that provoke faults.
 HARMLESS = re.compile(
@@ -90,6 +91,8 @@ class DebugVM(VM):
         new, self._seen = text[self._seen :].splitlines(), len(text)
         found = []
         for number, line in enumerate(new):
+            if _is_cut(line, new[number + 1 :]):
+                continue
             if COMPLAINT.search(line) and not HARMLESS.search(line):
                 # lockdep says a few lines further on which lock it is about.
                 end = number + (8 if LOCKDEP.search(line) else 1)
@@ -97,3 +100,8 @@ class DebugVM(VM):
                 if not (asked and re.search(asked, complaint)):
                     found.append(complaint)
         return found
+
+
+def _is_cut(line: str, later: list[str]) -> bool:
+    """Whether a line comes again, whole: a CPU that panics takes the console over wherever another one is."""
+    return bool(TIME.match(line)) and any(other.startswith(line) and len(other) > len(line) for other in later)
