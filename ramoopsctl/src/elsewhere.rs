@@ -17,6 +17,11 @@ use crate::{
 /// At most so many other regions are named.
 const OTHERS_MAX: usize = 8;
 
+/// Said of records that programs may have made up, or that came after parameters with a pmsg zone.
+const DOUBT: &str =
+    " The newest of them is newer than what is shown, but lies where programs write to \
+    (pmsg): it may be forged, or the newest crash if the parameters were changed.";
+
 /// Returns what is to be said, in lines. `len` is the length of what was read.
 pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
     let Layout::Ramoops(geometry) = found.layout else {
@@ -42,6 +47,12 @@ pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
             "only {there:#x} of {mem_size:#x} bytes of the region are there."
         ));
     }
+    if found.is_doubtful {
+        lines.push(
+            "what tells of these parameters lies where programs write to (pmsg): it may be forged."
+                .to_owned(),
+        );
+    }
     let others = found.others.iter().take(OTHERS_MAX);
     lines.extend(others.map(|other| {
         // If all of the file is the region, the other one is the same.
@@ -54,8 +65,12 @@ pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
                 other.place.len
             ),
         };
+        let doubt = match other.may_be_newer {
+            true => DOUBT,
+            false => "",
+        };
         format!(
-            "{}: {place}{} shows them.",
+            "{}: {place}{} shows them.{doubt}",
             what(found, other),
             options(&other.params)
         )

@@ -11,5 +11,6 @@ mod foreign;
 mod hostile;
 mod json;
 mod order;
+mod others;
 mod records;
 mod torn;

@@ -36,7 +36,7 @@ use ringbuf::{
 use serde_json::Value;
 
 /// Parameters without zones other than those of records.
-fn dmesg_only(mem_size: usize, record_size: usize) -> Params {
+pub(crate) fn dmesg_only(mem_size: usize, record_size: usize) -> Params {
     Params {
         console_size: 0,
         ftrace_size: 0,
@@ -45,12 +45,12 @@ fn dmesg_only(mem_size: usize, record_size: usize) -> Params {
     }
 }
 
-fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The states of the records that `list` prints, if the layout is that of `geometry`.
-fn states(image: &[u8], geometry: &Geometry) -> Vec<String> {
+pub(crate) fn states(image: &[u8], geometry: &Geometry) -> Vec<String> {
     let list = Files::new(image).json(0, &["list", "--json"]);
     assert_eq!(list["layout"]["stride"], geometry.stride(), "{list}");
     assert_eq!(list["layout"]["slots"], geometry.slots(), "{list}");
@@ -62,7 +62,7 @@ fn states(image: &[u8], geometry: &Geometry) -> Vec<String> {
         .collect()
 }
 
-fn records(list: &Value) -> &Vec<Value> {
+pub(crate) fn records(list: &Value) -> &Vec<Value> {
     list["records"].as_array().unwrap()
 }
 
@@ -157,37 +157,6 @@ fn as_fast_as_memory_is_searched() {
 }
 
 #[test]
-fn newest_of_several_regions() {
-    let old = three_crashes().image();
-    let new = Region::new(Params {
-        ecc_size: 4,
-        ..params(1 << 19, 1 << 15)
-    });
-    for n in 1..=4 {
-        new.dump(&info(3, n), &[&log(10)]);
-    }
-    let mut memory = vec![7; 4 << 20];
-    memory[0x10_0001..][..old.len()].copy_from_slice(&old);
-    memory[0x30_0000..][..1 << 19].copy_from_slice(&new.image());
-    let files = Files::new(&memory);
-    assert_eq!(records(&files.json(0, &["list", "--json"])).len(), 4);
-    let stderr = stderr(&files.run(&["list"]));
-    let place = "--offset 0x100001 --length 0x100000";
-    let options =
-        "--record-size 65536 --console-size 4096 --ftrace-size 4096 --pmsg-size 4096 --ecc 0";
-    let line = format!("ramoopsctl: 3 records in another region: {place} {options} shows them.");
-    assert!(stderr.lines().any(|found| found == line), "{stderr}");
-    let args = format!("list --json {place} {options}");
-    let args: Vec<&str> = args.split(' ').collect();
-    assert_eq!(records(&files.json(0, &args)).len(), 3);
-    // What is left of another region is not what was asked for.
-    let args = [
-        "list", "--json", "--offset", "0x100001", "--length", "0x100000",
-    ];
-    assert_eq!(records(&files.json(0, &args)).len(), 3);
-}
-
-#[test]
 fn place_that_the_user_names_counts() {
     // Two regions, one of which begins in the other, and is older.
     let outer = Region::new(dmesg_only(1 << 20, 1 << 16));
@@ -207,50 +176,6 @@ fn place_that_the_user_names_counts() {
 }
 
 #[test]
-fn other_parameters_are_named() {
-    let region = three_crashes();
-    let other = Region {
-        geometry: Geometry::new(params(1 << 20, 1 << 15)).unwrap(),
-        ram: region.ram,
-    };
-    other.dump(&info(3, 1), &[&log(50)]);
-    let files = Files::new(&other.image());
-    // The zones with the number 0 begin at the same place, and each of them has a header there.
-    assert_eq!(
-        states(&other.image(), &other.geometry),
-        ["foreign", "complete"]
-    );
-    let output = files.run(&["list"]);
-    let line =
-        "ramoopsctl: 3 records with other parameters: --record-size 65536 --console-size 4096 \
-                --ftrace-size 4096 --pmsg-size 4096 --ecc 0 shows them.\n";
-    assert_eq!(stderr(&output), line);
-    let list = files.json(0, &["list", "--json", "--record-size", "64k"]);
-    let complete = records(&list)
-        .iter()
-        .filter(|record| record["state"] == "complete");
-    assert_eq!(complete.count(), 3);
-}
-
-#[test]
-fn parameters_with_the_same_zones_are_no_others() {
-    let region = three_crashes();
-    let other = Region {
-        geometry: Geometry::new(Params {
-            console_size: 8192,
-            ftrace_size: 0,
-            ..params(1 << 20, 1 << 16)
-        })
-        .unwrap(),
-        ram: region.ram,
-    };
-    other.dump(&info(3, 1), &[&log(50)]);
-    let image = other.image();
-    assert_eq!(states(&image, &other.geometry), ["complete"; 4]);
-    assert_eq!(stderr(&Files::new(&image).run(&["list"])), "");
-}
-
-#[test]
 fn cut_off_at_its_beginning() {
     let region = three_crashes();
     let files = Files::new(&region.image()[100_000..]);
@@ -267,15 +192,6 @@ fn cut_off_at_its_beginning() {
     assert!(stderr(&shown).contains("only 0xe7960 of 0x100000 bytes"));
     let cleared = files.run(&["clear", "all", "-y"]);
     assert_eq!(cleared.status.code(), Some(2));
-}
-
-/// What one boot of a machine finds in another place than the boot before is not shown as one region.
-#[test]
-fn hints_restrict() {
-    let region = three_crashes();
-    let files = Files::new(&region.image());
-    let output = files.run(&["list", "--record-size", "32k"]);
-    assert!(stderr(&output).contains("3 records with other parameters: --record-size 65536"));
 }
 
 /// Names that tell of headers where none are.

@@ -6,7 +6,9 @@
 //! the zone maps that mainline may have made. Each file looks only at files above it:
 //!
 //! - `hints`: what the user knows. `ranges`: a set of bytes.
-//! - `seals` finds the regions that whole seals tell of, with those that `parity` corrects.
+//! - `whole`: a seal, and what follows from it. `parity` corrects seals, `pmsg` tells which ones
+//!   programs may have forged.
+//! - `seals` finds the regions that whole seals tell of.
 //! - `candidate`, `evidence`, `guess`: a region without seals.
 
 mod candidate;
@@ -14,8 +16,10 @@ mod evidence;
 mod guess;
 mod hints;
 mod parity;
+mod pmsg;
 mod ranges;
 mod seals;
+mod whole;
 
 use std::borrow::Cow;
 
@@ -75,6 +79,8 @@ pub struct Other {
     pub params: Params,
     /// How many of them are whole.
     pub records: usize,
+    /// The newest of them is newer than what is shown, but lies where programs write to (pmsg).
+    pub may_be_newer: bool,
 }
 
 /// What was found out.
@@ -92,6 +98,8 @@ pub struct Found {
     pub elsewhere: Option<usize>,
     /// The user said what the size of a record is.
     pub is_given: bool,
+    /// All that tells of this layout lies where programs write to (pmsg).
+    pub is_doubtful: bool,
     /// What else there is, the newest first.
     pub others: Vec<Other>,
 }
@@ -140,6 +148,7 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         strays: 0,
         elsewhere: None,
         is_given: hints.record_size.is_some(),
+        is_doubtful: false,
         others: Vec::new(),
     };
     let pages = || mtdoops::detect(bytes, hints.record_size);
@@ -157,10 +166,11 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         // Those of which no record is whole may be copies, page by page.
         group.records > 0 && !chosen.is_some_and(|chosen| chosen.covers(group))
     });
-    let others: Vec<Other> = others.map(|group| other(bytes, group)).collect();
+    let others: Vec<Other> = others.map(|group| other(bytes, group, chosen)).collect();
     if let Some(group) = chosen {
         return Ok(Found {
             place: place(bytes, group),
+            is_doubtful: group.rank.is_none(),
             others,
             ..whole(Layout::Ramoops(group.geometry), group.seals)
         });
@@ -193,11 +203,12 @@ fn place(bytes: &[u8], group: &Group) -> Place {
     }
 }
 
-fn other(bytes: &[u8], group: &Group) -> Other {
+fn other(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> Other {
     Other {
         place: place(bytes, group),
         params: *group.geometry.params(),
         records: group.records,
+        may_be_newer: chosen.is_some_and(|chosen| group.may_be_newer(chosen)),
     }
 }
 

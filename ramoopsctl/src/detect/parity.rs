@@ -24,7 +24,7 @@ use ringbuf::{
     Seal, //
 };
 
-use super::seals::Whole;
+use super::whole::Whole;
 use crate::image::Image;
 
 /// Length and version of a seal, which lie in front of the CRC.

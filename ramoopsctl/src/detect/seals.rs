@@ -26,61 +26,21 @@ use ringbuf::{
     seq::Order,
     Geometry,
     Kind,
-    Params,
-    Seal, //
+    Params, //
 };
 
 use super::{
     hints::Hints,
     parity,
-    ranges::Ranges, //
+    pmsg,
+    ranges::Ranges,
+    whole::Whole, //
 };
-use crate::image::{
-    Image,
-    Window, //
-};
-
-/// Of a region that begins in front of the file, so much may be missing, or as much as is there.
-const MISSING_MAX: usize = 16 << 20;
+use crate::image::Window;
 
 /// To check payloads, the bytes of the file are read at most so many times: once for each set of
 /// parameters with which it was in use.
 const PASSES: usize = 4;
-
-/// A whole seal.
-#[derive(Clone, Copy)]
-pub(super) struct Whole {
-    /// Where it lies in the file.
-    pub(super) at: usize,
-    pub(super) seal: Seal,
-    pub(super) geometry: Geometry,
-    /// Where its region begins. It may be in front of the file.
-    base: isize,
-}
-
-impl Whole {
-    /// Returns what can be concluded from a seal that lies at `at`.
-    pub(super) fn new(bytes: &[u8], at: usize, seal: Seal) -> Option<Self> {
-        let geometry = Geometry::new(seal.params).ok()?;
-        let offset = isize::try_from(geometry.seal_offset(seal.slot)?).ok()?;
-        let base = isize::try_from(at).ok()?.checked_sub(offset)?;
-        let missing = usize::try_from(base.checked_neg()?).unwrap_or(0);
-        let is_right = *geometry.params() == seal.params
-            && geometry.is_place_of(&seal, seal.slot)
-            && missing <= bytes.len().max(MISSING_MAX);
-        is_right.then_some(Self {
-            at,
-            seal,
-            geometry,
-            base,
-        })
-    }
-
-    fn read(bytes: &[u8], at: usize) -> Option<Self> {
-        let raw = bytes.get(at..)?.first_chunk::<SEAL_LEN>()?;
-        Self::new(bytes, at, Seal::decode::<Image<'_>>(raw)?)
-    }
-}
 
 /// The seals that agree about a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +52,37 @@ pub(super) struct Group {
     pub(super) seals: usize,
     /// How many of their records are whole.
     pub(super) records: usize,
-    /// The newest one, as `Order` ranks it.
-    rank: u64,
+    /// The newest one, as `Order` ranks it. `None`: all of them lie where programs write to.
+    pub(super) rank: Option<u64>,
+    /// The newest one of those that lie there.
+    pub(super) doubtful: Option<u64>,
 }
 
 impl Group {
+    fn new(whole: &Whole) -> Self {
+        Self {
+            base: whole.base,
+            geometry: whole.geometry,
+            seals: 0,
+            records: 0,
+            rank: None,
+            doubtful: None,
+        }
+    }
+
+    /// Returns what is more the rather the group is the one that is meant.
+    ///
+    /// A copy of a region, in the page cache for one, has the same records at most.
+    fn worth(&self) -> impl Ord {
+        let doubtful = self.doubtful.filter(|_| self.rank.is_none());
+        (self.rank, doubtful, self.records, self.seals)
+    }
+
+    /// Whether the newest seal lies where programs write to, and is newer than all of another group.
+    pub(super) fn may_be_newer(&self, other: &Self) -> bool {
+        self.doubtful > self.rank.max(other.rank).max(other.doubtful)
+    }
+
     /// Whether the dmesg zones of another one are among those of this one.
     pub(super) fn covers(&self, other: &Self) -> bool {
         let zones = |group: &Self| {
@@ -133,7 +119,8 @@ fn key(whole: &Whole) -> Key {
 /// What the seals in a file say.
 #[derive(Debug, Default)]
 pub(super) struct Seals {
-    /// The regions that they tell of, the one with the newest record first.
+    /// The regions that they tell of, the one with the newest record first; but those that programs
+    /// may have made up come last.
     pub(super) groups: Vec<Group>,
     /// The bytes that they vouch for.
     pub(super) vouched: Ranges,
@@ -148,69 +135,40 @@ impl Seals {
             .filter_map(|at| Some(Whole::read(bytes, at.checked_sub(SEAL_MAGIC_OFFSET)?)?.at))
             .collect();
         match places.is_empty() {
-            true => Self::sort(bytes, parity::find(bytes).into_iter().rev()),
+            true => Self::sort(bytes, &parity::find(bytes)),
             false => {
-                let wholes = places.into_iter().rev();
-                Self::sort(bytes, wholes.filter_map(|at| Whole::read(bytes, at)))
+                let wholes = places.iter().filter_map(|at| Whole::read(bytes, *at));
+                Self::sort(bytes, &wholes.collect::<Vec<_>>())
             }
         }
     }
 
-    /// Sorts seals, the last one first, by their regions.
-    fn sort(bytes: &[u8], wholes: impl Iterator<Item = Whole>) -> Self {
-        let mut vouched = Ranges::default();
-        let mut budget = bytes.len().saturating_mul(PASSES);
+    /// Sorts seals, which come in the order in which they lie, by their regions.
+    fn sort(bytes: &[u8], wholes: &[Whole]) -> Self {
+        let (read, vouched) = read_payloads(bytes, wholes);
+        let is_doubtful = pmsg::find(bytes, read.iter().copied());
+        let read = || read.iter().copied().zip(&is_doubtful);
         let mut order = Order::default();
-        let mut groups: HashMap<Key, Group> = HashMap::new();
-        let mut seqs: Vec<(Key, u64)> = Vec::new();
-        for whole in wholes {
-            let place = whole.at..whole.at + SEAL_LEN;
-            if vouched.overlap(place.clone()) {
-                continue;
-            }
-            vouched.insert(place);
-            let key = key(&whole);
-            let group = groups.entry(key).or_insert(Group {
-                base: whole.base,
-                geometry: whole.geometry,
-                seals: 0,
-                records: 0,
-                rank: 0,
-            });
-            group.seals += 1;
-            let size = whole.seal.size as usize;
-            let cost = match whole.geometry.ecc_size() {
-                0 => size,
-                // It takes longer to correct.
-                _ => size.saturating_mul(PASSES),
-            };
-            let left = budget.checked_sub(cost.saturating_add(SEAL_LEN));
-            budget = left.unwrap_or(budget);
-            let window = Window {
-                bytes,
-                base: whole.base,
-            };
-            let content = left.and_then(|_| classify(&window, &whole.geometry, whole.seal.slot));
-            if content.is_some_and(|content| matches!(content.kind, Kind::Sealed(_))) {
-                group.records += 1;
-                // The payload was read, so it is all there.
-                let begin = whole.at - whole.geometry.payload_capacity();
-                vouched.insert(begin..begin + size);
-            }
+        for ((whole, _), _) in read().filter(|(_, is_doubtful)| !**is_doubtful) {
             order.note(whole.seal.seq);
-            seqs.push((key, whole.seal.seq));
         }
-        for (key, seq) in seqs {
-            if let Some(group) = groups.get_mut(&key) {
-                group.rank = group.rank.max(order.rank(seq));
-            }
+        let mut groups: HashMap<Key, Group> = HashMap::new();
+        for ((whole, is_record), is_doubtful) in read() {
+            let group = groups
+                .entry(key(whole))
+                .or_insert_with(|| Group::new(whole));
+            group.seals += 1;
+            group.records += usize::from(is_record);
+            let newest = match is_doubtful {
+                true => &mut group.doubtful,
+                false => &mut group.rank,
+            };
+            *newest = (*newest).max(Some(order.rank(whole.seal.seq)));
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
-        // A copy of a region, in the page cache for one, has the same records at most.
         groups.sort_by_key(|group| {
             let Params { mem_size, .. } = *group.geometry.params();
-            let worth = (group.rank, group.records, group.seals);
-            (Reverse(worth), group.base, mem_size)
+            (Reverse(group.worth()), group.base, mem_size)
         });
         Self { groups, vouched }
     }
@@ -227,4 +185,48 @@ impl Seals {
             .find(|group| group.base == 0 && group.geometry.mem_size() == bytes.len());
         placed.or_else(|| allowed().next())
     }
+}
+
+/// Reads the payloads of seals that come in the order in which they lie. Returns those that nothing
+/// else vouches for, each with whether its record is whole, and the bytes that they vouch for.
+fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, bool)>, Ranges) {
+    let mut vouched = Ranges::default();
+    let mut budget = bytes.len().saturating_mul(PASSES);
+    let mut read = Vec::new();
+    // What programs may have written comes last, and takes nothing of the budget from others.
+    let is_inside = pmsg::find(bytes, wholes.iter().map(|whole| (whole, true)));
+    let (inside, outside): (Vec<_>, Vec<_>) = wholes
+        .iter()
+        .zip(is_inside)
+        .rev()
+        .partition(|(_, is_inside)| *is_inside);
+    for (whole, _) in outside.into_iter().chain(inside) {
+        let place = whole.at..whole.at + SEAL_LEN;
+        if vouched.overlap(place.clone()) {
+            continue;
+        }
+        vouched.insert(place);
+        let size = whole.seal.size as usize;
+        let cost = match whole.geometry.ecc_size() {
+            0 => size,
+            // It takes longer to correct.
+            _ => size.saturating_mul(PASSES),
+        };
+        let left = budget.checked_sub(cost.saturating_add(SEAL_LEN));
+        budget = left.unwrap_or(budget);
+        let window = Window {
+            bytes,
+            base: whole.base,
+        };
+        let content = left.and_then(|_| classify(&window, &whole.geometry, whole.seal.slot));
+        let is_record = content.is_some_and(|content| matches!(content.kind, Kind::Sealed(_)));
+        if is_record {
+            // The payload was read, so it is all there.
+            let begin = whole.at - whole.geometry.payload_capacity();
+            vouched.insert(begin..begin + size);
+        }
+        read.push((whole, is_record));
+    }
+    read.sort_by_key(|(whole, _)| whole.at);
+    (read, vouched)
 }

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is not shown, since it is of other parameters, is named, with the options that show it.
+
+use crate::{
+    common::{
+        store,
+        *, //
+    },
+    detect::{
+        dmesg_only,
+        records,
+        states,
+        stderr, //
+    }, //
+};
+use ramoopsctl::image::Image;
+use ringbuf::{
+    layout::{
+        SEAL_LEN,
+        SIG, //
+    },
+    Geometry,
+    Params,
+    Seal, //
+};
+
+#[test]
+fn newest_of_several_regions() {
+    let old = three_crashes().image();
+    let new = Region::new(Params {
+        ecc_size: 4,
+        ..params(1 << 19, 1 << 15)
+    });
+    for n in 1..=4 {
+        new.dump(&info(3, n), &[&log(10)]);
+    }
+    let mut memory = vec![7; 4 << 20];
+    memory[0x10_0001..][..old.len()].copy_from_slice(&old);
+    memory[0x30_0000..][..1 << 19].copy_from_slice(&new.image());
+    let files = Files::new(&memory);
+    assert_eq!(records(&files.json(0, &["list", "--json"])).len(), 4);
+    let stderr = stderr(&files.run(&["list"]));
+    let place = "--offset 0x100001 --length 0x100000";
+    let options =
+        "--record-size 65536 --console-size 4096 --ftrace-size 4096 --pmsg-size 4096 --ecc 0";
+    let line = format!("ramoopsctl: 3 records in another region: {place} {options} shows them.");
+    assert!(stderr.lines().any(|found| found == line), "{stderr}");
+    let args = format!("list --json {place} {options}");
+    let args: Vec<&str> = args.split(' ').collect();
+    assert_eq!(records(&files.json(0, &args)).len(), 3);
+    // What is left of another region is not what was asked for.
+    let args = [
+        "list", "--json", "--offset", "0x100001", "--length", "0x100000",
+    ];
+    assert_eq!(records(&files.json(0, &args)).len(), 3);
+}
+
+#[test]
+fn other_parameters_are_named() {
+    let region = three_crashes();
+    let other = Region {
+        geometry: Geometry::new(params(1 << 20, 1 << 15)).unwrap(),
+        ram: region.ram,
+    };
+    other.dump(&info(3, 1), &[&log(50)]);
+    let files = Files::new(&other.image());
+    // The zones with the number 0 begin at the same place, and each of them has a header there.
+    assert_eq!(
+        states(&other.image(), &other.geometry),
+        ["foreign", "complete"]
+    );
+    let output = files.run(&["list"]);
+    let line =
+        "ramoopsctl: 3 records with other parameters: --record-size 65536 --console-size 4096 \
+                --ftrace-size 4096 --pmsg-size 4096 --ecc 0 shows them.\n";
+    assert_eq!(stderr(&output), line);
+    let list = files.json(0, &["list", "--json", "--record-size", "64k"]);
+    let complete = records(&list)
+        .iter()
+        .filter(|record| record["state"] == "complete");
+    assert_eq!(complete.count(), 3);
+}
+
+#[test]
+fn parameters_with_the_same_zones_are_no_others() {
+    let region = three_crashes();
+    let other = Region {
+        geometry: Geometry::new(Params {
+            console_size: 8192,
+            ftrace_size: 0,
+            ..params(1 << 20, 1 << 16)
+        })
+        .unwrap(),
+        ram: region.ram,
+    };
+    other.dump(&info(3, 1), &[&log(50)]);
+    let image = other.image();
+    assert_eq!(states(&image, &other.geometry), ["complete"; 4]);
+    assert_eq!(stderr(&Files::new(&image).run(&["list"])), "");
+}
+
+#[test]
+fn hints_restrict() {
+    let region = three_crashes();
+    let files = Files::new(&region.image());
+    let output = files.run(&["list", "--record-size", "32k"]);
+    assert!(stderr(&output).contains("3 records with other parameters: --record-size 65536"));
+}
+
+/// Follows the advice in a line. Returns the states of the records that the options show, and what is
+/// said beside.
+fn follow(files: &Files, line: &str) -> (Vec<String>, String) {
+    let at = line.find("--").unwrap();
+    let end = line.find(" shows them").unwrap();
+    let args = [
+        vec!["list", "--json"],
+        line[at..end].split(' ').collect::<Vec<_>>(),
+    ]
+    .concat();
+    let list = files.json(0, &args);
+    let states = records(&list)
+        .iter()
+        .filter(|record| record["origin"] == "dmesg");
+    let states = states.map(|record| record["state"].as_str().unwrap().to_owned());
+    (states.collect(), stderr(&files.run(&args)))
+}
+
+/// A region that stock ramoops used as well: programs write to its pmsg zone.
+fn with_pmsg() -> Region {
+    let region = three_crashes();
+    let (pmsg, _) = region.geometry.pmsg();
+    region.edit(|image| image[pmsg..][..4].copy_from_slice(&SIG.to_ne_bytes()));
+    region
+}
+
+/// The slots that lie in the pmsg zone of another geometry.
+fn slots_in_pmsg(of: &Geometry, geometry: &Geometry) -> Vec<usize> {
+    let (begin, len) = of.pmsg();
+    let slots = (0..geometry.slots()).filter(|slot| {
+        let offset = geometry.slot_offset(*slot).unwrap();
+        offset > begin && offset + geometry.stride() <= begin + len
+    });
+    slots.collect()
+}
+
+#[test]
+fn forged_seals_in_pmsg_hide_nothing() {
+    let region = with_pmsg();
+    let forged = Geometry::new(dmesg_only(1 << 20, 512)).unwrap();
+    let slot = slots_in_pmsg(&region.geometry, &forged)[2];
+    store::forge(&region.ram, &forged, slot, (1 << 40, 1 << 40, 0, 1));
+    let image = region.image();
+    let mut memory = vec![7; 2 << 20];
+    memory[0x1_0001..][..image.len()].copy_from_slice(&image);
+    for (image, first) in [(image, 0), (memory, 1)] {
+        let files = Files::new(&image);
+        assert_eq!(states(&image, &region.geometry)[..3], ["complete"; 3]);
+        let said = stderr(&files.run(&["list"]));
+        let line = said.lines().nth(first).unwrap();
+        assert!(
+            line.contains(": 1 record with other parameters: --"),
+            "{said}"
+        );
+        assert!(line.contains("newer than what is shown"), "{said}");
+        assert!(line.contains("(pmsg): it may be forged"), "{said}");
+        // Who asks for it gets it, and is told.
+        let (states, said) = follow(&files, line);
+        assert!(states.contains(&"partial".to_owned()), "{states:?}");
+        assert!(
+            said.contains("where programs write to (pmsg): it may be forged"),
+            "{said}"
+        );
+    }
+}
+
+/// They add nothing to a set of parameters that was there before.
+#[test]
+fn forged_seal_of_older_parameters() {
+    let old = Region::new(dmesg_only(1 << 20, 1024));
+    for n in 1..=600 {
+        old.dump(&info(1, n), &["old\n"]);
+    }
+    let new = Region {
+        geometry: Geometry::new(params(1 << 20, 1 << 16)).unwrap(),
+        ram: old.ram,
+    };
+    new.dump(&info(2, 1), &[&log(10)]);
+    let (pmsg, _) = new.geometry.pmsg();
+    new.edit(|image| image[pmsg..][..4].copy_from_slice(&SIG.to_ne_bytes()));
+    let slot = slots_in_pmsg(&new.geometry, &old.geometry)[1];
+    store::forge(&new.ram, &old.geometry, slot, (1 << 40, 1 << 40, 0, 1));
+    let image = new.image();
+    assert!(states(&image, &new.geometry).contains(&"complete".to_owned()));
+    let said = stderr(&Files::new(&image).run(&["list"]));
+    assert!(said.contains("newer than what is shown"), "{said}");
+}
+
+/// Each of them claims a payload of a megabyte: reading them must not take the time that the right
+/// ones need.
+#[test]
+fn forged_seals_in_pmsg_cost_nothing() {
+    let region = with_pmsg();
+    let forged = Geometry::new(dmesg_only(1 << 20, 1 << 20)).unwrap();
+    let seal = Seal {
+        seq: 1 << 40,
+        size: forged.payload_capacity() as u32,
+        params: *forged.params(),
+        slot: 0,
+        ..store::seal(&region.ram, &region.geometry, 0)
+    };
+    let (pmsg, _) = region.geometry.pmsg();
+    region.edit(|image| {
+        for n in 1..16 {
+            image[pmsg + 240 * n..][..SEAL_LEN].copy_from_slice(&seal.encode::<Image<'_>>());
+        }
+    });
+    assert_eq!(
+        states(&region.image(), &region.geometry)[..3],
+        ["complete"; 3]
+    );
+}
+
+/// The newest crash lies where programs wrote to, but they have not written it.
+#[test]
+fn newest_of_parameters_without_pmsg() {
+    let region = with_pmsg();
+    let other = Geometry::new(dmesg_only(1 << 20, 1024)).unwrap();
+    let slot = slots_in_pmsg(&region.geometry, &other)[0];
+    store::forge(&region.ram, &other, slot, (9, 9, 0, 1));
+    let files = Files::new(&region.image());
+    let said = stderr(&files.run(&["list"]));
+    let line = said.lines().next().unwrap();
+    assert!(
+        line.contains("the newest crash if the parameters were changed"),
+        "{said}"
+    );
+    let (states, _) = follow(&files, line);
+    assert!(states.contains(&"partial".to_owned()), "{states:?}");
+    // One that lies elsewhere as well was not forged.
+    store::forge(&region.ram, &other, 500, (8, 8, 0, 1));
+    let list = Files::new(&region.image()).json(0, &["list", "--json"]);
+    assert_eq!(list["layout"]["stride"], other.stride());
+}
