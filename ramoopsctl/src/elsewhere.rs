@@ -83,15 +83,21 @@ pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
 }
 
 fn what(found: &Found, other: &Other) -> String {
-    let count = match other.records {
+    let count = match other.records + other.broken {
         1 => "1 record".to_owned(),
         count => format!("{count} records"),
+    };
+    let broken = match (other.records, other.broken) {
+        (_, 0) => String::new(),
+        (0, 1) => ", damaged or torn,".to_owned(),
+        (0, _) => ", all of them damaged or torn,".to_owned(),
+        (_, broken) => format!(", {broken} of them damaged or torn,"),
     };
     let is_same =
         (other.place.offset, other.place.missing) == (found.place.offset, found.place.missing);
     match is_same {
-        true => format!("{count} with other parameters"),
-        false => format!("{count} in another region"),
+        true => format!("{count}{broken} with other parameters"),
+        false => format!("{count}{broken} in another region"),
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn records(list: &Value) -> &Vec<Value> {
 }
 
 /// As if power had been cut when there was no more than the intent of a record.
-fn tear(image: &mut [u8], geometry: &Geometry, slot: usize) {
+pub(crate) fn tear(image: &mut [u8], geometry: &Geometry, slot: usize) {
     let seal_end = geometry.seal_offset(slot).unwrap() + SEAL_LEN;
     image[seal_end - 1] = b'W';
     let data = geometry.data_offset(slot).unwrap();

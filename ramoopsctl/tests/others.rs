@@ -4,14 +4,18 @@
 
 use crate::{
     common::{
-        store,
+        store::{
+            self,
+            mainline, //
+        },
         *, //
     },
     detect::{
         dmesg_only,
         records,
         states,
-        stderr, //
+        stderr,
+        tear, //
     }, //
 };
 use ramoopsctl::image::Image;
@@ -124,6 +128,56 @@ fn follow(files: &Files, line: &str) -> (Vec<String>, String) {
         .filter(|record| record["origin"] == "dmesg");
     let states = states.map(|record| record["state"].as_str().unwrap().to_owned());
     (states.collect(), stderr(&files.run(&args)))
+}
+
+/// Parameters of which no record is whole any more are named as well.
+#[test]
+fn broken_ones_are_named() {
+    let region = three_crashes();
+    let other = Region {
+        geometry: Geometry::new(params(1 << 20, 1 << 15)).unwrap(),
+        ram: region.ram,
+    };
+    other.dump(&info(3, 1), &[&log(50)]);
+    let stride = region.geometry.stride();
+    let mut image = other.image();
+    let said = |image: &[u8]| stderr(&Files::new(image).run(&["list"]));
+    for (slot, count) in [
+        (
+            0,
+            "3 records, 1 of them damaged or torn, with other parameters: --",
+        ),
+        (
+            1,
+            "3 records, 2 of them damaged or torn, with other parameters: --",
+        ),
+        (
+            2,
+            "3 records, all of them damaged or torn, with other parameters: --",
+        ),
+    ] {
+        match slot {
+            1 => tear(&mut image, &region.geometry, slot),
+            _ => image[slot * stride + 600] ^= 1,
+        }
+        let said = said(&image);
+        assert!(said.contains(count), "{said}");
+    }
+    let (states, _) = follow(&Files::new(&image), &said(&image));
+    assert_eq!(states.iter().filter(|state| *state == "damaged").count(), 2);
+    // Deleted ones are not.
+    for slot in [0, 2] {
+        mainline::erase(&mut image, &region.geometry, slot);
+    }
+    let line = said(&image);
+    let count = "1 record, damaged or torn, with other parameters: --";
+    assert!(line.contains(count), "{line}");
+    // In another place they may be copies of the region, page by page.
+    let mut memory = vec![7; 4 << 20];
+    memory[..1 << 20].copy_from_slice(&other.image());
+    memory[2 << 20..][..1 << 20].copy_from_slice(&image);
+    let said = said(&memory);
+    assert!(!said.contains("damaged or torn"), "{said}");
 }
 
 /// A region that stock ramoops used as well: programs write to its pmsg zone.

@@ -79,6 +79,8 @@ pub struct Other {
     pub params: Params,
     /// How many of them are whole.
     pub records: usize,
+    /// How many are damaged or torn.
+    pub broken: usize,
     /// The newest of them is newer than what is shown, but lies where programs write to (pmsg).
     pub may_be_newer: bool,
 }
@@ -162,11 +164,12 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
 
     let seals = Seals::find(bytes);
     let chosen = seals.choose(bytes, hints);
-    let others = seals.groups.iter().filter(|group| {
-        // Those of which no record is whole may be copies, page by page.
-        group.records > 0 && !chosen.is_some_and(|chosen| chosen.covers(group))
-    });
-    let others: Vec<Other> = others.map(|group| other(bytes, group, chosen)).collect();
+    let others: Vec<Other> = seals
+        .groups
+        .iter()
+        .filter(|group| is_named(bytes, group, chosen))
+        .map(|group| other(bytes, group, chosen))
+        .collect();
     if let Some(group) = chosen {
         return Ok(Found {
             place: place(bytes, group),
@@ -203,11 +206,24 @@ fn place(bytes: &[u8], group: &Group) -> Place {
     }
 }
 
+/// Whether records are to be named that are not shown.
+fn is_named(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> bool {
+    let is_all = |group: &Group| group.base == 0 && group.geometry.mem_size() == bytes.len();
+    // Elsewhere those of which no record is whole may be copies of the region, page by page.
+    let is_here = match chosen {
+        Some(chosen) => chosen.base == group.base || is_all(chosen),
+        None => is_all(group),
+    };
+    let is_there = group.records > 0 || (group.broken > 0 && is_here);
+    is_there && !chosen.is_some_and(|chosen| chosen.covers(group))
+}
+
 fn other(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> Other {
     Other {
         place: place(bytes, group),
         params: *group.geometry.params(),
         records: group.records,
+        broken: group.broken,
         may_be_newer: chosen.is_some_and(|chosen| group.may_be_newer(chosen)),
     }
 }

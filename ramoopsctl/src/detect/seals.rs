@@ -52,6 +52,8 @@ pub(super) struct Group {
     pub(super) seals: usize,
     /// How many of their records are whole.
     pub(super) records: usize,
+    /// How many are damaged or torn.
+    pub(super) broken: usize,
     /// The newest one, as `Order` ranks it. `None`: all of them lie where programs write to.
     pub(super) rank: Option<u64>,
     /// The newest one of those that lie there.
@@ -65,6 +67,7 @@ impl Group {
             geometry: whole.geometry,
             seals: 0,
             records: 0,
+            broken: 0,
             rank: None,
             doubtful: None,
         }
@@ -90,6 +93,26 @@ impl Group {
             (group.base, geometry.stride(), geometry.ecc_size())
         };
         zones(self) == zones(other) && self.geometry.slots() >= other.geometry.slots()
+    }
+}
+
+/// What became of the record of a seal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Whole,
+    /// It is damaged or torn.
+    Broken,
+    /// It was deleted, somebody else's lies in front of the seal, or it was not read.
+    Gone,
+}
+
+impl Fate {
+    fn of(kind: Option<Kind>) -> Self {
+        match kind {
+            Some(Kind::Sealed(_)) => Self::Whole,
+            Some(Kind::Damaged(_) | Kind::Torn(_)) => Self::Broken,
+            _ => Self::Gone,
+        }
     }
 }
 
@@ -146,19 +169,27 @@ impl Seals {
     /// Sorts seals, which come in the order in which they lie, by their regions.
     fn sort(bytes: &[u8], wholes: &[Whole]) -> Self {
         let (read, vouched) = read_payloads(bytes, wholes);
-        let is_doubtful = pmsg::find(bytes, read.iter().copied());
+        let counts = |fate| fate == Fate::Whole;
+        let is_doubtful = pmsg::find(
+            bytes,
+            read.iter().map(|(whole, fate)| (*whole, counts(*fate))),
+        );
         let read = || read.iter().copied().zip(&is_doubtful);
         let mut order = Order::default();
         for ((whole, _), _) in read().filter(|(_, is_doubtful)| !**is_doubtful) {
             order.note(whole.seal.seq);
         }
         let mut groups: HashMap<Key, Group> = HashMap::new();
-        for ((whole, is_record), is_doubtful) in read() {
+        for ((whole, fate), is_doubtful) in read() {
             let group = groups
                 .entry(key(whole))
                 .or_insert_with(|| Group::new(whole));
             group.seals += 1;
-            group.records += usize::from(is_record);
+            match fate {
+                Fate::Whole => group.records += 1,
+                Fate::Broken => group.broken += 1,
+                Fate::Gone => (),
+            }
             let newest = match is_doubtful {
                 true => &mut group.doubtful,
                 false => &mut group.rank,
@@ -188,8 +219,8 @@ impl Seals {
 }
 
 /// Reads the payloads of seals that come in the order in which they lie. Returns those that nothing
-/// else vouches for, each with whether its record is whole, and the bytes that they vouch for.
-fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, bool)>, Ranges) {
+/// else vouches for, each with what became of its record, and the bytes that they vouch for.
+fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, Fate)>, Ranges) {
     let mut vouched = Ranges::default();
     let mut budget = bytes.len().saturating_mul(PASSES);
     let mut read = Vec::new();
@@ -219,13 +250,13 @@ fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, bool
             base: whole.base,
         };
         let content = left.and_then(|_| classify(&window, &whole.geometry, whole.seal.slot));
-        let is_record = content.is_some_and(|content| matches!(content.kind, Kind::Sealed(_)));
-        if is_record {
+        let fate = Fate::of(content.map(|content| content.kind));
+        if fate == Fate::Whole {
             // The payload was read, so it is all there.
             let begin = whole.at - whole.geometry.payload_capacity();
             vouched.insert(begin..begin + size);
         }
-        read.push((whole, is_record));
+        read.push((whole, fate));
     }
     read.sort_by_key(|(whole, _)| whole.at);
     (read, vouched)
