@@ -180,6 +180,37 @@ fn broken_ones_are_named() {
     assert!(!said.contains("damaged or torn"), "{said}");
 }
 
+/// Of other parameters, or of the same, be other seals whole or not.
+#[test]
+fn newest_seal_that_takes_correction() {
+    let with_ecc = |record_size| Params {
+        ecc_size: 16,
+        ..params(1 << 20, record_size)
+    };
+    let region = Region::new(with_ecc(1 << 16));
+    for n in 1..=3 {
+        region.dump(&info(1, n), &[&log(20)]);
+    }
+    let other = Region {
+        geometry: Geometry::new(with_ecc(1 << 15)).unwrap(),
+        ram: region.ram,
+    };
+    let slot = other.dump(&info(3, 1), &[&log(50)])[0];
+    let seal = other.geometry.seal_offset(slot).unwrap();
+    other.edit(|image| image[seal + 60] ^= 4);
+    let states = states(&other.image(), &other.geometry);
+    assert!(states.contains(&"complete".to_owned()), "{states:?}");
+    // The newest of the old parameters, after others of the new ones.
+    let again = Region {
+        geometry: region.geometry,
+        ram: other.ram,
+    };
+    let slot = again.dump(&info(4, 1), &[&log(50)])[0];
+    let seal = again.geometry.seal_offset(slot).unwrap();
+    again.edit(|image| image[seal + 216] ^= 1);
+    crate::detect::states(&again.image(), &again.geometry);
+}
+
 /// A region that stock ramoops used as well: programs write to its pmsg zone.
 fn with_pmsg() -> Region {
     let region = three_crashes();

@@ -24,7 +24,10 @@ use ringbuf::{
     Seal, //
 };
 
-use super::whole::Whole;
+use super::{
+    ranges::Ranges,
+    whole::Whole, //
+};
 use crate::image::Image;
 
 /// Length and version of a seal, which lie in front of the CRC.
@@ -35,23 +38,34 @@ const KIND: [u8; 4] = {
 };
 const KIND_OFFSET: usize = SEAL_CRC_OFFSET - KIND.len();
 
-/// At most so many places are looked at.
-const PLACES_MAX: usize = 4096;
+/// At most so many places are looked at, of each kind.
+pub(super) const PLACES_MAX: usize = 1 << 16;
+
+/// At so many of them the parity is asked.
+const CORRECTIONS_MAX: usize = 4096;
 
 /// At so many of them bits are changed. One is enough to know the region.
 const REPAIRS_MAX: usize = 16;
 
-/// Returns all seals that can be corrected, in the order in which they lie.
-pub(super) fn find(bytes: &[u8]) -> Vec<Whole> {
-    let places = places(bytes);
-    let found: Vec<Whole> = places
-        .iter()
-        .filter_map(|at| {
-            let raw = bytes.get(*at..)?.first_chunk()?;
-            correct(bytes, *at, &claimed(raw)?)
-        })
+/// Returns the seals that can be corrected, in the order in which they lie. `broken` are places with a
+/// magic number, `vouched` is what whole ones vouch for; none of them is needed there. If there is no
+/// other seal, more is tried.
+pub(super) fn find(bytes: &[u8], broken: &[usize], vouched: &Ranges, is_only: bool) -> Vec<Whole> {
+    let kinds = memmem::find_iter(bytes, &KIND).filter_map(|at| at.checked_sub(KIND_OFFSET));
+    let is_free = |at: &usize| is_likely(bytes, *at) && !vouched.overlap(*at..*at + SEAL_LEN);
+    let places = broken.iter().copied().filter(is_free);
+    let places: BTreeSet<usize> = places
+        .chain(kinds.filter(is_free).take(PLACES_MAX))
         .collect();
-    if !found.is_empty() {
+    let claims = places.iter().filter_map(|at| {
+        let raw = bytes.get(*at..)?.first_chunk()?;
+        Some((*at, claimed(raw)?))
+    });
+    let found: Vec<Whole> = claims
+        .take(CORRECTIONS_MAX)
+        .filter_map(|(at, geometry)| correct(bytes, at, &geometry))
+        .collect();
+    if !found.is_empty() || !is_only {
         return found;
     }
     let mut places = places.into_iter().take(REPAIRS_MAX);
@@ -61,21 +75,12 @@ pub(super) fn find(bytes: &[u8]) -> Vec<Whole> {
         .collect()
 }
 
-/// Returns where seals may lie: where there is a magic number, or length and version.
+/// Whether a seal may lie at `at`, if there is a magic number, or length and version.
 ///
-/// No text is one of them. It has no zero bytes, of which a seal has two here, not both wrong.
-fn places(bytes: &[u8]) -> BTreeSet<usize> {
-    let magic = SEAL_MAGIC.to_le_bytes();
-    let [start @ .., _] = magic;
-    let magics = memmem::find_iter(bytes, &start).map(|at| at.checked_sub(SEAL_MAGIC_OFFSET));
-    let kinds = memmem::find_iter(bytes, &KIND).map(|at| at.checked_sub(KIND_OFFSET));
-    let is_seal = |at: &usize| {
-        let kind = bytes.get(*at + KIND_OFFSET..).unwrap_or(&[]).iter();
-        *at + SEAL_LEN <= bytes.len() && kind.zip(KIND).any(|(is, right)| right == 0 && *is == 0)
-    };
-    let magics = magics.flatten().filter(is_seal).take(PLACES_MAX);
-    let kinds = kinds.flatten().filter(is_seal).take(PLACES_MAX);
-    magics.chain(kinds).collect()
+/// No text is one. It has no zero bytes, of which a seal has two here, not both wrong.
+pub(super) fn is_likely(bytes: &[u8], at: usize) -> bool {
+    let kind = bytes.get(at + KIND_OFFSET..).unwrap_or(&[]).iter();
+    at + SEAL_LEN <= bytes.len() && kind.zip(KIND).any(|(is, right)| right == 0 && *is == 0)
 }
 
 /// Returns the zone map that a broken seal tells of, if there is such a one with parity.

@@ -19,6 +19,7 @@ use memchr::memmem;
 use ringbuf::{
     classify,
     layout::{
+        ECC_MAX,
         SEAL_LEN,
         SEAL_MAGIC,
         SEAL_MAGIC_OFFSET, //
@@ -41,6 +42,12 @@ use crate::image::Window;
 /// To check payloads, the bytes of the file are read at most so many times: once for each set of
 /// parameters with which it was in use.
 const PASSES: usize = 4;
+
+/// The budget for it is at least so many bytes.
+const BUDGET_MIN: usize = 256 << 20;
+
+/// To find out that parity cannot correct a block, or how, takes as long as to read so many bytes.
+const BAD_BLOCK: usize = 1 << 16;
 
 /// The seals that agree about a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +134,7 @@ fn key(whole: &Whole) -> Key {
         ftrace_size,
         pmsg_size,
         ecc_size,
-    } = whole.seal.params;
+    } = *whole.geometry.params();
     let params = [
         mem_size,
         record_size,
@@ -154,16 +161,27 @@ impl Seals {
     pub(super) fn find(bytes: &[u8]) -> Self {
         // What both magic numbers begin with.
         let [magic @ .., _] = SEAL_MAGIC.to_le_bytes();
-        let places: Vec<usize> = memmem::find_iter(bytes, &magic)
-            .filter_map(|at| Some(Whole::read(bytes, at.checked_sub(SEAL_MAGIC_OFFSET)?)?.at))
-            .collect();
-        match places.is_empty() {
-            true => Self::sort(bytes, &parity::find(bytes)),
-            false => {
-                let wholes = places.iter().filter_map(|at| Whole::read(bytes, *at));
-                Self::sort(bytes, &wholes.collect::<Vec<_>>())
+        let mut wholes = Vec::new();
+        let mut broken = Vec::new();
+        let places = memmem::find_iter(bytes, &magic)
+            .filter_map(|at| at.checked_sub(SEAL_MAGIC_OFFSET))
+            .filter(|at| parity::is_likely(bytes, *at));
+        for at in places {
+            match Whole::read(bytes, at) {
+                Some(whole) => wholes.push(whole),
+                None if broken.len() < parity::PLACES_MAX => broken.push(at),
+                None => (),
             }
         }
+        let found = Self::sort(bytes, &wholes);
+        let corrected = parity::find(bytes, &broken, &found.vouched, wholes.is_empty());
+        if corrected.is_empty() {
+            return found;
+        }
+        // One of these may vouch for bytes in which others were found.
+        wholes.extend(corrected);
+        wholes.sort_by_key(|whole| whole.at);
+        Self::sort(bytes, &wholes)
     }
 
     /// Sorts seals, which come in the order in which they lie, by their regions.
@@ -177,7 +195,7 @@ impl Seals {
         let read = || read.iter().copied().zip(&is_doubtful);
         let mut order = Order::default();
         for ((whole, _), _) in read().filter(|(_, is_doubtful)| !**is_doubtful) {
-            order.note(whole.seal.seq);
+            order.note(whole.seq);
         }
         let mut groups: HashMap<Key, Group> = HashMap::new();
         for ((whole, fate), is_doubtful) in read() {
@@ -194,7 +212,7 @@ impl Seals {
                 true => &mut group.doubtful,
                 false => &mut group.rank,
             };
-            *newest = (*newest).max(Some(order.rank(whole.seal.seq)));
+            *newest = (*newest).max(Some(order.rank(whole.seq)));
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| {
@@ -222,7 +240,7 @@ impl Seals {
 /// else vouches for, each with what became of its record, and the bytes that they vouch for.
 fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, Fate)>, Ranges) {
     let mut vouched = Ranges::default();
-    let mut budget = bytes.len().saturating_mul(PASSES);
+    let mut budget = bytes.len().saturating_mul(PASSES).max(BUDGET_MIN);
     let mut read = Vec::new();
     // What programs may have written comes last, and takes nothing of the budget from others.
     let is_inside = pmsg::find(bytes, wholes.iter().map(|whole| (whole, true)));
@@ -237,7 +255,7 @@ fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, Fate
             continue;
         }
         vouched.insert(place);
-        let size = whole.seal.size as usize;
+        let size = whole.size;
         let cost = match whole.geometry.ecc_size() {
             0 => size,
             // It takes longer to correct.
@@ -249,7 +267,12 @@ fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, Fate
             bytes,
             base: whole.base,
         };
-        let content = left.and_then(|_| classify(&window, &whole.geometry, whole.seal.slot));
+        let content = left.and_then(|_| classify(&window, &whole.geometry, whole.slot));
+        if let Some(content) = &content {
+            // No more of them are corrected than there are bytes in a half of the parity.
+            let wrong = content.bad_blocks + content.corrected.div_ceil(ECC_MAX / 2);
+            budget = budget.saturating_sub(wrong.saturating_mul(BAD_BLOCK));
+        }
         let fate = Fate::of(content.map(|content| content.kind));
         if fate == Fate::Whole {
             // The payload was read, so it is all there.

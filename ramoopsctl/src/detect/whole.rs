@@ -13,12 +13,15 @@ use crate::image::Image;
 /// Of a region that begins in front of the file, so much may be missing, or as much as is there.
 const MISSING_MAX: usize = 16 << 20;
 
-/// A whole seal.
+/// A whole seal: what is needed of it, since a file may hold many.
 #[derive(Clone, Copy)]
 pub(super) struct Whole {
     /// Where it lies in the file.
     pub(super) at: usize,
-    pub(super) seal: Seal,
+    pub(super) seq: u64,
+    /// How long the payload is.
+    pub(super) size: usize,
+    pub(super) slot: usize,
     pub(super) geometry: Geometry,
     /// Where its region begins. It may be in front of the file.
     pub(super) base: isize,
@@ -31,12 +34,15 @@ impl Whole {
         let offset = isize::try_from(geometry.seal_offset(seal.slot)?).ok()?;
         let base = isize::try_from(at).ok()?.checked_sub(offset)?;
         let missing = usize::try_from(base.checked_neg()?).unwrap_or(0);
+        let size = usize::try_from(seal.size).ok()?;
         let is_right = *geometry.params() == seal.params
             && geometry.is_place_of(&seal, seal.slot)
             && missing <= bytes.len().max(MISSING_MAX);
         is_right.then_some(Self {
             at,
-            seal,
+            seq: seal.seq,
+            size,
+            slot: seal.slot,
             geometry,
             base,
         })
