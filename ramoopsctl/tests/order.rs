@@ -75,6 +75,39 @@ fn stock_ramoops_after_us() {
     assert!(files.text(0, &["show"]).ends_with("ours\n"));
 }
 
+/// The clock of stock ramoops was wrong once: its record does not hide the newer ones of ours for ever.
+#[test]
+fn stock_ramoops_with_a_clock_in_the_future() {
+    let region = Region::small();
+    region.edit(|image| {
+        let text = b"Oops#1 Part1\nstock\n";
+        mainline::write(image, &region.geometry, 9, seconds(&info(200, 1)), text);
+    });
+    region.dump(&calm(1, 1), &["ours\n"]);
+    let before = region.image();
+    let slots = region.dump(&calm(2, 1), &["ours\n"]);
+    let files = Files::new(&region.image());
+    assert!(files.text(0, &["show"]).ends_with("stock\n"));
+    let said = stderr(&files, &["show"]);
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("the newest of rust_ramoops: record 2, Panic#1, ")
+            && said.ends_with("ramoopsctl show 2\n"),
+        "{said}"
+    );
+    assert_eq!(stderr(&files, &["show", "3"]), "");
+    // What is newer than that is not passed over either.
+    region.tear(slots[0], 2, &before);
+    let said = stderr(&Files::new(&region.image()), &["show"]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].ends_with("ramoopsctl show 1"), "{said}");
+    assert!(
+        lines[1].contains("newer than that, but not whole: record 2, "),
+        "{said}"
+    );
+}
+
 #[test]
 fn torn_without_a_number_follows_the_slot_before() {
     for dumps in [2, 4, 13, 14, 20] {

@@ -26,6 +26,7 @@ use crate::{
     cli::ShowArgs,
     record::{
         latest,
+        outdone,
         Record,
         Region, //
     },
@@ -75,12 +76,13 @@ pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
         })?;
     }
     if args.record == LATEST {
+        let mut known = "the newest by its clock is foreign; the newest of rust_ramoops";
+        for record in outdone(&records) {
+            name(known, record);
+            known = "newer than that, but not whole";
+        }
         for record in &left_out {
-            eprintln!(
-                "ramoopsctl: newer, but not whole: {}. To see it: ramoopsctl show {}",
-                heading(record),
-                record.id()
-            );
+            name("newer, but not whole", record);
         }
     }
     if chosen.is_empty() {
@@ -124,6 +126,15 @@ pub(super) fn run(session: &Session, args: &ShowArgs) -> Result<Outcome> {
         write(&mut stdout().lock())?;
     }
     Ok(Outcome::Good)
+}
+
+/// Names a record that is not shown.
+fn name(known: &str, record: &Record) {
+    eprintln!(
+        "ramoopsctl: {known}: {}. To see it: ramoopsctl show {}",
+        heading(record),
+        record.id()
+    );
 }
 
 /// Returns the records that `name` stands for.

@@ -219,6 +219,11 @@ impl Record {
         )
     }
 
+    /// Whether rust_ramoops wrote it, as its seal says.
+    fn is_ours(&self) -> bool {
+        self.dump.is_some() || self.state == State::Newer
+    }
+
     /// Returns the first of its slots.
     fn slot(&self) -> usize {
         self.parts.first().map_or(0, |part| part.slot)
@@ -233,6 +238,20 @@ pub fn latest(records: &[Record]) -> (Option<&Record>, Vec<&Record>) {
         Some(at) => (Some(dumps[at]), dumps[at + 1..].to_vec()),
         None => (None, dumps),
     }
+}
+
+/// Returns the newest whole record of rust_ramoops, and those of it that are newer, but not whole, if
+/// the latest one is not of rust_ramoops: then it is that by its clock, which may have been wrong.
+pub fn outdone(records: &[Record]) -> Vec<&Record> {
+    let Some(latest) = latest(records).0.filter(|record| !record.is_ours()) else {
+        return Vec::new();
+    };
+    let older = records.iter().take_while(|record| *record != latest);
+    let mut ours: Vec<&Record> = older
+        .filter(|record| record.is_ours() && record.state != State::Deleted)
+        .collect();
+    let newest = ours.iter().rposition(|record| record.state.is_whole());
+    ours.split_off(newest.unwrap_or(ours.len().saturating_sub(1)))
 }
 
 /// A region with its layout.
