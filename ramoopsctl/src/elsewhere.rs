@@ -75,6 +75,13 @@ pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
             options(&other.params)
         )
     }));
+    if let [first, ..] = found.unexplained[..] {
+        lines.push(format!(
+            "{} of stock ramoops with parameters that are not known, the first at {first:#x} of the region: \
+             --record-size and the other sizes may show them.",
+            records(found.unexplained.len())
+        ));
+    }
     match found.others.len().saturating_sub(OTHERS_MAX) {
         0 => (),
         more => lines.push(format!("there are records of {more} more regions.")),
@@ -83,9 +90,10 @@ pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
 }
 
 fn what(found: &Found, other: &Other) -> String {
-    let count = match other.records + other.broken {
-        1 => "1 record".to_owned(),
-        count => format!("{count} records"),
+    let count = records(other.records + other.broken);
+    let whose = match other.is_stock {
+        true => " of stock ramoops",
+        false => "",
     };
     let broken = match (other.records, other.broken) {
         (_, 0) => String::new(),
@@ -96,8 +104,15 @@ fn what(found: &Found, other: &Other) -> String {
     let is_same =
         (other.place.offset, other.place.missing) == (found.place.offset, found.place.missing);
     match is_same {
-        true => format!("{count}{broken} with other parameters"),
+        true => format!("{count}{whose}{broken} with other parameters"),
         false => format!("{count}{broken} in another region"),
+    }
+}
+
+fn records(count: usize) -> String {
+    match count {
+        1 => "1 record".to_owned(),
+        count => format!("{count} records"),
     }
 }
 

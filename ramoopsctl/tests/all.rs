@@ -13,4 +13,5 @@ mod json;
 mod order;
 mod others;
 mod records;
+mod strangers;
 mod torn;

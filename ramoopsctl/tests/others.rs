@@ -114,7 +114,7 @@ fn hints_restrict() {
 
 /// Follows the advice in a line. Returns the states of the records that the options show, and what is
 /// said beside.
-fn follow(files: &Files, line: &str) -> (Vec<String>, String) {
+pub(crate) fn follow(files: &Files, line: &str) -> (Vec<String>, String) {
     let at = line.find("--").unwrap();
     let end = line.find(" shows them").unwrap();
     let args = [

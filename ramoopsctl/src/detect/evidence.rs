@@ -28,10 +28,7 @@ use ringbuf::{
     Geometry, //
 };
 
-use super::{
-    candidate::Candidate,
-    ranges::Ranges, //
-};
+use super::candidate::Candidate;
 use crate::zones::is_ftrace;
 
 /// At most so many headers are looked at.
@@ -89,18 +86,19 @@ fn is_most(words: usize, tried: usize, ecc: usize) -> bool {
 }
 
 impl<'a> Evidence<'a> {
-    pub(super) fn gather(bytes: &'a [u8], vouched: &Ranges) -> Self {
+    /// Collects the headers that `is_free` lets pass.
+    pub(super) fn gather(bytes: &'a [u8], is_free: impl Fn(&Hit) -> bool) -> Self {
         let sig = SIG.to_ne_bytes();
         let hit = |offset: usize| {
             let header = header_at(bytes, offset).filter(|header| {
                 offset % 2 == 0 && header.start <= header.size && header.size < SIZE_MAX
             })?;
-            let is_free = !vouched.overlap(offset..offset + HEADER_LEN);
-            is_free.then(|| Hit {
+            let hit = Hit {
                 offset,
                 header,
                 is_stamped: has_stamp(bytes, offset + HEADER_LEN),
-            })
+            };
+            is_free(&hit).then_some(hit)
         };
         let mut headers: Vec<Hit> = memmem::find_iter(bytes, &sig)
             .filter_map(hit)
@@ -120,11 +118,11 @@ impl<'a> Evidence<'a> {
         Self { bytes, headers }
     }
 
-    /// Returns where the first record is that is known by its stamp.
-    pub(super) fn first_record(&self) -> Option<usize> {
-        let mut headers = self.headers.iter();
-        let hit = headers.find(|hit| hit.header.size != 0 && hit.is_stamped)?;
-        Some(hit.offset)
+    /// Returns where records are that are known by their stamp.
+    pub(super) fn records(&self) -> impl Iterator<Item = usize> + '_ {
+        let hits = self.headers.iter();
+        hits.filter(|hit| hit.header.size != 0 && hit.is_stamped)
+            .map(|hit| hit.offset)
     }
 
     /// Whether most of the headers of these zones have the parity that belongs to them.

@@ -10,6 +10,7 @@
 //!   programs may have forged.
 //! - `seals` finds the regions that whole seals tell of.
 //! - `candidate`, `evidence`, `guess`: a region without seals.
+//! - `strangers`: records without seals in a region that has some.
 
 mod candidate;
 mod evidence;
@@ -19,12 +20,16 @@ mod parity;
 mod pmsg;
 mod ranges;
 mod seals;
+mod strangers;
 mod whole;
 
 use std::borrow::Cow;
 
 use ringbuf::{
-    layout::ZONE_MIN,
+    layout::{
+        HEADER_LEN,
+        ZONE_MIN, //
+    },
     Geometry,
     GeometryError,
     Params, //
@@ -81,6 +86,8 @@ pub struct Other {
     pub records: usize,
     /// How many are damaged or torn.
     pub broken: usize,
+    /// Stock ramoops wrote them.
+    pub is_stock: bool,
     /// The newest of them is newer than what is shown, but lies where programs write to (pmsg).
     pub may_be_newer: bool,
 }
@@ -104,6 +111,8 @@ pub struct Found {
     pub is_doubtful: bool,
     /// What else there is, the newest first.
     pub others: Vec<Other>,
+    /// Where in the region records of stock ramoops lie that no known parameters show.
+    pub unexplained: Vec<usize>,
 }
 
 impl Found {
@@ -152,6 +161,7 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         is_given: hints.record_size.is_some(),
         is_doubtful: false,
         others: Vec::new(),
+        unexplained: Vec::new(),
     };
     let pages = || mtdoops::detect(bytes, hints.record_size);
     if hints.format == Some(Format::Mtdoops) {
@@ -164,17 +174,31 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
 
     let seals = Seals::find(bytes);
     let chosen = seals.choose(bytes, hints);
-    let others: Vec<Other> = seals
+    let mut others: Vec<Other> = seals
         .groups
         .iter()
         .filter(|group| is_named(bytes, group, chosen))
         .map(|group| other(bytes, group, chosen))
         .collect();
     if let Some(group) = chosen {
+        let place = place(bytes, group);
+        let strangers = strangers::find(bytes, &place, &group.geometry, &seals);
+        if let Some((geometry, records)) = strangers.found {
+            let stock = Other {
+                place,
+                params: *geometry.params(),
+                records,
+                broken: 0,
+                is_stock: true,
+                may_be_newer: false,
+            };
+            others.insert(0, stock);
+        }
         return Ok(Found {
-            place: place(bytes, group),
+            place,
             is_doubtful: group.rank.is_none(),
             others,
+            unexplained: strangers.rest,
             ..whole(Layout::Ramoops(group.geometry), group.seals)
         });
     }
@@ -184,11 +208,10 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
     {
         return Ok(whole(Layout::Mtdoops(page), fits));
     }
+    let first = evidence.records().next();
     Ok(Found {
         strays: score.strays,
-        elsewhere: evidence
-            .first_record()
-            .filter(|_| score.fits <= score.strays),
+        elsewhere: first.filter(|_| score.fits <= score.strays),
         others,
         ..whole(Layout::Ramoops(geometry), score.fits)
     })
@@ -224,6 +247,7 @@ fn other(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> Other {
         params: *group.geometry.params(),
         records: group.records,
         broken: group.broken,
+        is_stock: false,
         may_be_newer: chosen.is_some_and(|chosen| group.may_be_newer(chosen)),
     }
 }
@@ -234,7 +258,9 @@ fn stock<'a>(
     hints: &Hints,
     vouched: &Ranges,
 ) -> Result<(Geometry, Evidence<'a>), GeometryError> {
-    let evidence = Evidence::gather(bytes, vouched);
+    let evidence = Evidence::gather(bytes, |hit| {
+        !vouched.overlap(hit.offset..hit.offset + HEADER_LEN)
+    });
     let found = search(&evidence, hints).filter(|(_, score)| score.fits > score.strays);
     if let Some((geometry, _)) = found {
         return Ok((geometry, evidence));

@@ -12,7 +12,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashMap, //
+    collections::{
+        HashMap,
+        HashSet, //
+    },
 };
 
 use memchr::memmem;
@@ -109,7 +112,9 @@ enum Fate {
     Whole,
     /// It is damaged or torn.
     Broken,
-    /// It was deleted, somebody else's lies in front of the seal, or it was not read.
+    /// Somebody else's lies in front of the seal.
+    Foreign,
+    /// It was deleted, or not read.
     Gone,
 }
 
@@ -118,6 +123,7 @@ impl Fate {
         match kind {
             Some(Kind::Sealed(_)) => Self::Whole,
             Some(Kind::Damaged(_) | Kind::Torn(_)) => Self::Broken,
+            Some(Kind::Foreign(_)) => Self::Foreign,
             _ => Self::Gone,
         }
     }
@@ -154,6 +160,8 @@ pub(super) struct Seals {
     pub(super) groups: Vec<Group>,
     /// The bytes that they vouch for.
     pub(super) vouched: Ranges,
+    /// Where the zones begin whose headers are of their records.
+    pub(super) zones: HashSet<usize>,
 }
 
 impl Seals {
@@ -206,7 +214,7 @@ impl Seals {
             match fate {
                 Fate::Whole => group.records += 1,
                 Fate::Broken => group.broken += 1,
-                Fate::Gone => (),
+                Fate::Foreign | Fate::Gone => (),
             }
             let newest = match is_doubtful {
                 true => &mut group.doubtful,
@@ -219,7 +227,14 @@ impl Seals {
             let Params { mem_size, .. } = *group.geometry.params();
             (Reverse(group.worth()), group.base, mem_size)
         });
-        Self { groups, vouched }
+        let zones = read()
+            .filter(|((_, fate), _)| *fate != Fate::Foreign)
+            .filter_map(|((whole, _), _)| whole.zone());
+        Self {
+            groups,
+            vouched,
+            zones: zones.collect(),
+        }
     }
 
     /// Returns the region that is meant.

@@ -3,7 +3,10 @@
 //! A whole seal, and what follows from where it lies.
 
 use ringbuf::{
-    layout::SEAL_LEN,
+    layout::{
+        HEADER_LEN,
+        SEAL_LEN, //
+    },
     Geometry,
     Seal, //
 };
@@ -46,6 +49,12 @@ impl Whole {
             geometry,
             base,
         })
+    }
+
+    /// Returns where its zone begins, if that is in the file.
+    pub(super) fn zone(&self) -> Option<usize> {
+        self.at
+            .checked_sub(self.geometry.payload_capacity() + HEADER_LEN)
     }
 
     /// Returns the one that lies at `at`, if there is one.

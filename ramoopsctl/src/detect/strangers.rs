@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finds records of stock ramoops in a region of ours that lie where its zone map has no zone: it was
+//! loaded there with other parameters.
+
+use ringbuf::{
+    classify,
+    layout::{
+        Header,
+        HEADER_LEN,
+        SIG, //
+    },
+    Geometry,
+    Kind, //
+};
+
+use super::{
+    evidence::Evidence,
+    guess::search,
+    hints::Hints,
+    seals::Seals,
+    Place, //
+};
+use crate::image::Image;
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Strangers {
+    /// The zone map that most of them speak for, and how many records it shows.
+    pub(super) found: Option<(Geometry, usize)>,
+    /// Where in the region the others lie.
+    pub(super) rest: Vec<usize>,
+}
+
+/// Looks for records that neither the zone map of the region at `place` nor the seals explain.
+pub(super) fn find(bytes: &[u8], place: &Place, geometry: &Geometry, seals: &Seals) -> Strangers {
+    let region = &bytes[place.offset..place.offset + place.len];
+    let has_pmsg = has_pmsg(region, place, geometry);
+    let evidence = Evidence::gather(region, |hit| {
+        let at = place.offset + hit.offset;
+        let offset = place.missing + hit.offset;
+        let is_known = is_zone(geometry, offset, &hit.header)
+            || seals.zones.contains(&at)
+            || seals.vouched.overlap(at..at + HEADER_LEN)
+            || (has_pmsg && is_in_pmsg(geometry, offset));
+        !is_known
+    });
+    let in_region = |at| place.missing + at;
+    let mut rest: Vec<usize> = evidence.records().map(in_region).collect();
+    // Of a part of a region it is not known how it was divided.
+    if rest.is_empty() || region.len() != geometry.mem_size() {
+        return Strangers { found: None, rest };
+    }
+    let Some((other, _)) = search(&evidence, &Hints::default()) else {
+        return Strangers { found: None, rest };
+    };
+    let count = rest.len();
+    rest.retain(|at| !is_shown(region, &other, *at));
+    let shown = count - rest.len();
+    Strangers {
+        found: (shown > 0).then_some((other, shown)),
+        rest,
+    }
+}
+
+/// Whether there may be such a header at the beginning of a zone, and it lies there.
+fn is_zone(geometry: &Geometry, offset: usize, header: &Header) -> bool {
+    let (console, console_len) = geometry.console();
+    if offset < console {
+        let size = header.size as usize;
+        return offset % geometry.stride() == 0 && size <= geometry.data_capacity();
+    }
+    let (pmsg, pmsg_len) = geometry.pmsg();
+    (offset == console && console_len != 0) || (offset == pmsg && pmsg_len != 0)
+}
+
+/// Whether programs write to a zone of the region.
+fn has_pmsg(region: &[u8], place: &Place, geometry: &Geometry) -> bool {
+    let (pmsg, len) = geometry.pmsg();
+    let zone = pmsg
+        .checked_sub(place.missing)
+        .and_then(|at| region.get(at..));
+    len != 0 && zone.is_some_and(|zone| zone.starts_with(&SIG.to_ne_bytes()))
+}
+
+/// Whether something lies where they do.
+fn is_in_pmsg(geometry: &Geometry, offset: usize) -> bool {
+    let (pmsg, len) = geometry.pmsg();
+    (pmsg..pmsg + len).contains(&offset)
+}
+
+/// Whether a zone map shows the record whose header is at `at`.
+fn is_shown(region: &[u8], geometry: &Geometry, at: usize) -> bool {
+    let stride = geometry.stride();
+    let content = classify(&Image(region), geometry, at / stride);
+    at % stride == 0 && content.is_some_and(|content| matches!(content.kind, Kind::Foreign(_)))
+}
