@@ -19,7 +19,7 @@ const OTHERS_MAX: usize = 8;
 
 /// Said of records that programs may have made up, or that came after parameters with a pmsg zone.
 const DOUBT: &str =
-    " The newest of them is newer than what is shown, but lies where programs write to \
+    " The newest of them may be newer than what is shown, but lies where programs write to \
     (pmsg): it may be forged, or the newest crash if the parameters were changed.";
 
 /// Returns what is to be said, in lines. `len` is the length of what was read.

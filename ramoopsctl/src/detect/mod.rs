@@ -88,7 +88,7 @@ pub struct Other {
     pub broken: usize,
     /// Stock ramoops wrote them.
     pub is_stock: bool,
-    /// The newest of them is newer than what is shown, but lies where programs write to (pmsg).
+    /// The newest of them may be newer than what is shown, but lies where programs write to (pmsg).
     pub may_be_newer: bool,
 }
 
@@ -173,12 +173,21 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
     }
 
     let seals = Seals::find(bytes);
-    let chosen = seals.choose(bytes, hints);
+    let best = seals.choose(bytes, hints);
+    let forged = best.filter(|group| strangers::hold_in_pmsg(bytes, group, &seals));
+    // Who asks for it gets it all the same.
+    let chosen = best.filter(|_| forged.is_none() || hints.record_size.is_some());
     let mut others: Vec<Other> = seals
         .groups
         .iter()
         .filter(|group| is_named(bytes, group, chosen))
-        .map(|group| other(bytes, group, chosen))
+        .map(|group| Other {
+            may_be_newer: match chosen {
+                Some(chosen) => group.may_be_newer(chosen),
+                None => Some(group) == forged,
+            },
+            ..other(bytes, group)
+        })
         .collect();
     if let Some(group) = chosen {
         let place = place(bytes, group);
@@ -196,7 +205,7 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         }
         return Ok(Found {
             place,
-            is_doubtful: group.rank.is_none(),
+            is_doubtful: group.rank.is_none() || forged.is_some(),
             others,
             unexplained: strangers.rest,
             ..whole(Layout::Ramoops(group.geometry), group.seals)
@@ -241,14 +250,14 @@ fn is_named(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> bool {
     is_there && !chosen.is_some_and(|chosen| chosen.covers(group))
 }
 
-fn other(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> Other {
+fn other(bytes: &[u8], group: &Group) -> Other {
     Other {
         place: place(bytes, group),
         params: *group.geometry.params(),
         records: group.records,
         broken: group.broken,
         is_stock: false,
-        may_be_newer: chosen.is_some_and(|chosen| group.may_be_newer(chosen)),
+        may_be_newer: false,
     }
 }
 

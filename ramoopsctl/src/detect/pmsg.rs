@@ -8,9 +8,12 @@
 
 use std::ops::Range;
 
-use ringbuf::layout::{
-    SEAL_LEN,
-    SIG, //
+use ringbuf::{
+    layout::{
+        SEAL_LEN,
+        SIG, //
+    },
+    Geometry, //
 };
 
 use super::{
@@ -27,7 +30,9 @@ pub(super) fn find<'a>(bytes: &[u8], wholes: impl Iterator<Item = (&'a Whole, bo
     let mut zones = Ranges::default();
     let is_inside = wholes.map(|(whole, counts)| {
         let is_inside = zones.overlap(whole.at..whole.at + SEAL_LEN);
-        if let Some(zone) = zone(bytes, whole).filter(|_| counts && !is_inside) {
+        if let Some(zone) =
+            zone(bytes, whole.base, &whole.geometry).filter(|_| counts && !is_inside)
+        {
             zones.insert(zone);
         }
         is_inside
@@ -35,10 +40,10 @@ pub(super) fn find<'a>(bytes: &[u8], wholes: impl Iterator<Item = (&'a Whole, bo
     is_inside.collect()
 }
 
-/// Returns where the pmsg zone is that belongs to a seal, if it was in use.
-fn zone(bytes: &[u8], whole: &Whole) -> Option<Range<usize>> {
-    let (offset, len) = whole.geometry.pmsg();
-    let begin = whole.base.checked_add_unsigned(offset)?;
+/// Returns where the pmsg zone of a region is that begins at `base`, if it was in use.
+pub(super) fn zone(bytes: &[u8], base: isize, geometry: &Geometry) -> Option<Range<usize>> {
+    let (offset, len) = geometry.pmsg();
+    let begin = base.checked_add_unsigned(offset)?;
     let begin = usize::try_from(begin).ok().filter(|_| len != 0)?;
     let is_used = bytes.get(begin..)?.starts_with(&SIG.to_ne_bytes());
     is_used.then_some(begin..begin.saturating_add(len))

@@ -58,6 +58,9 @@ pub(super) struct Group {
     /// Where the region begins. It may be in front of the file.
     pub(super) base: isize,
     pub(super) geometry: Geometry,
+    /// Where the first and the last seal lie in the file.
+    pub(super) first: usize,
+    pub(super) last: usize,
     /// How many seals there are.
     pub(super) seals: usize,
     /// How many of their records are whole.
@@ -75,6 +78,8 @@ impl Group {
         Self {
             base: whole.base,
             geometry: whole.geometry,
+            first: whole.at,
+            last: whole.at,
             seals: 0,
             records: 0,
             broken: 0,
@@ -210,6 +215,7 @@ impl Seals {
             let group = groups
                 .entry(key(whole))
                 .or_insert_with(|| Group::new(whole));
+            group.last = whole.at;
             group.seals += 1;
             match fate {
                 Fate::Whole => group.records += 1,

@@ -18,7 +18,11 @@ use super::{
     evidence::Evidence,
     guess::search,
     hints::Hints,
-    seals::Seals,
+    pmsg,
+    seals::{
+        Group,
+        Seals, //
+    },
     Place, //
 };
 use crate::image::Image;
@@ -61,6 +65,21 @@ pub(super) fn find(bytes: &[u8], place: &Place, geometry: &Geometry, seals: &Sea
         found: (shown > 0).then_some((other, shown)),
         rest,
     }
+}
+
+/// Whether the file is a region of stock ramoops, and all that tells of a group lies in its pmsg zone.
+pub(super) fn hold_in_pmsg(bytes: &[u8], group: &Group, seals: &Seals) -> bool {
+    let evidence = Evidence::gather(bytes, |hit| {
+        let header = hit.offset..hit.offset + HEADER_LEN;
+        !seals.zones.contains(&hit.offset) && !seals.vouched.overlap(header)
+    });
+    let Some((geometry, _)) = search(&evidence, &Hints::default()) else {
+        return false;
+    };
+    let mut records = evidence.records();
+    let is_theirs = records.any(|at| is_shown(bytes, &geometry, at));
+    let zone = pmsg::zone(bytes, 0, &geometry).filter(|_| is_theirs);
+    zone.is_some_and(|zone| zone.start <= group.first && group.last < zone.end)
 }
 
 /// Whether there may be such a header at the beginning of a zone, and it lies there.
