@@ -56,17 +56,13 @@ pub(super) fn arrange(dumps: Vec<Dated>, slots: usize) -> Vec<Record> {
     let mut dated: Vec<((usize, i64, usize), Record)> = Vec::new();
     let mut undated: Vec<Record> = Vec::new();
     for Dated { age, record } in rest {
-        let time = match age {
-            Age::Time(time) => Some(time),
-            Age::Number(_) | Age::Unknown => None,
-        };
-        match time {
-            Some(time) => {
+        match age {
+            Age::Time(time) => {
                 let at = before.partition_point(|(ours, _)| *ours <= time);
                 let count = at.checked_sub(1).map_or(0, |at| before[at].1);
                 dated.push(((count, time, record.slot()), record));
             }
-            None => undated.push(record),
+            Age::Number(_) | Age::Unknown => undated.push(record),
         }
     }
     let ours = (1..).zip(ours);
