@@ -18,46 +18,26 @@ fn read(bytes: &[u8], offset: usize, buf: &mut [u8]) -> bool {
 
 /// A region, or a part of one, which is only read.
 #[derive(Clone, Copy, Debug)]
-pub struct Image<'a>(pub &'a [u8]);
+pub struct Image<'a> {
+    bytes: &'a [u8],
+    /// Where in them the region begins. It may be in front of them.
+    base: isize,
+}
+
+impl<'a> Image<'a> {
+    /// Makes one of the bytes of a region.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, base: 0 }
+    }
+
+    /// Makes one of the bytes of a file, in which the region begins at `base`, or in front of which it
+    /// does.
+    pub fn within(bytes: &'a [u8], base: isize) -> Self {
+        Self { bytes, base }
+    }
+}
 
 impl Memory for Image<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
-        read(self.0, offset, buf)
-    }
-
-    fn write(&self, _offset: usize, _data: &[u8]) -> bool {
-        false
-    }
-
-    fn barrier(&self, _offset: usize, _len: usize) {}
-
-    fn crc32c(crc: u32, data: &[u8]) -> u32 {
-        kernel_crc32c(crc, data)
-    }
-
-    fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        rslib::encode(block, parity);
-    }
-
-    fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        rslib::decode(block, parity)
-    }
-}
-
-/// A region that lies in a file, or a part of which does.
-#[derive(Clone, Copy, Debug)]
-pub struct Window<'a> {
-    /// The file.
-    pub bytes: &'a [u8],
-    /// Where the region begins. It may be in front of the file.
-    pub base: isize,
-}
-
-impl Memory for Window<'_> {
     fn len(&self) -> usize {
         self.bytes
             .len()

@@ -158,7 +158,7 @@ fn ring_extent(
     is_header: impl Fn(&Header, usize) -> bool,
 ) -> Option<(Geometry, Extent)> {
     let geometry = one_zone(zone.len(), ecc).ok()?;
-    let header = header(&Image(zone), &geometry, 0)?;
+    let header = header(&Image::new(zone), &geometry, 0)?;
     let Header { start, size, .. } = header;
     let is_valid = is_header(&header, zone.len())
         && start <= size
@@ -170,7 +170,7 @@ fn ring_extent(
 fn ring(zone: &[u8], ecc: usize, is_header: impl Fn(&Header, usize) -> bool) -> Option<Vec<u8>> {
     let (geometry, extent) = ring_extent(zone, ecc, is_header)?;
     let mut bytes = vec![0; extent.size as usize];
-    let len = read_text(&Image(zone), &geometry, 0, extent, 0, &mut bytes);
+    let len = read_text(&Image::new(zone), &geometry, 0, extent, 0, &mut bytes);
     bytes.truncate(len);
     Some(bytes)
 }

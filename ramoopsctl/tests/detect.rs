@@ -335,7 +335,7 @@ fn seals_are_corrected() {
         let mut image = region.image();
         flip(&mut image, seed);
         let sealed = (0..4).filter(|slot| {
-            let content = classify(&Image(&image), &region.geometry, *slot).unwrap();
+            let content = classify(&Image::new(&image), &region.geometry, *slot).unwrap();
             matches!(content.kind, Kind::Sealed(_))
         });
         let sealed = sealed.count();

@@ -261,7 +261,7 @@ mod tests {
                 };
                 for (at, byte) in (offset..).zip(bytes) {
                     image[at] = byte;
-                    let kind = classify(&Image(&image), &geometry, 0).unwrap().kind;
+                    let kind = classify(&Image::new(&image), &geometry, 0).unwrap().kind;
                     let now = progress(&kind);
                     assert!(
                         now >= Some(reached),

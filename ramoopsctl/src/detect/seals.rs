@@ -40,7 +40,7 @@ use super::{
     ranges::Ranges,
     whole::Whole, //
 };
-use crate::image::Window;
+use crate::image::Image;
 
 /// To check payloads, the bytes of the file are read at most so many times: once for each set of
 /// parameters with which it was in use.
@@ -284,11 +284,8 @@ fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, Fate
         };
         let left = budget.checked_sub(cost.saturating_add(SEAL_LEN));
         budget = left.unwrap_or(budget);
-        let window = Window {
-            bytes,
-            base: whole.base,
-        };
-        let content = left.and_then(|_| classify(&window, &whole.geometry, whole.slot));
+        let region = Image::within(bytes, whole.base);
+        let content = left.and_then(|_| classify(&region, &whole.geometry, whole.slot));
         if let Some(content) = &content {
             // No more of them are corrected than there are bytes in a half of the parity.
             let wrong = content.bad_blocks + content.corrected.div_ceil(ECC_MAX / 2);

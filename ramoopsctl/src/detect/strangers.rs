@@ -111,6 +111,6 @@ fn is_in_pmsg(geometry: &Geometry, offset: usize) -> bool {
 /// Whether a zone map shows the record whose header is at `at`.
 fn is_shown(region: &[u8], geometry: &Geometry, at: usize) -> bool {
     let stride = geometry.stride();
-    let content = classify(&Image(region), geometry, at / stride);
+    let content = classify(&Image::new(region), geometry, at / stride);
     at % stride == 0 && content.is_some_and(|content| matches!(content.kind, Kind::Foreign(_)))
 }

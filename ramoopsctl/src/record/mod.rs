@@ -315,7 +315,7 @@ impl Region<'_> {
         let Layout::Ramoops(geometry) = &self.layout else {
             return Vec::new();
         };
-        let image = Image(self.bytes);
+        let image = Image::new(self.bytes);
         (0..geometry.slots())
             .map_while(|slot| classify(&image, geometry, slot))
             .collect()

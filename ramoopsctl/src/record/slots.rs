@@ -41,7 +41,7 @@ use crate::image::Image;
 impl Region<'_> {
     /// Returns all dumps of which there is something, deleted or not, in no order.
     pub(super) fn dumps(&self, geometry: &Geometry) -> Vec<Dated> {
-        let image = Image(self.bytes);
+        let image = Image::new(self.bytes);
         let mut sealed = Vec::new();
         let mut others = Vec::new();
         for slot in 0..geometry.slots() {
@@ -135,7 +135,14 @@ impl Region<'_> {
     /// Returns the stamp at the start of what lies in a slot.
     fn stamp(&self, geometry: &Geometry, slot: usize, extent: Extent) -> Option<Stamp> {
         let mut start = [0; STAMP_MAX];
-        let len = read_text(&Image(self.bytes), geometry, slot, extent, 0, &mut start);
+        let len = read_text(
+            &Image::new(self.bytes),
+            geometry,
+            slot,
+            extent,
+            0,
+            &mut start,
+        );
         Stamp::parse(&start[..len])
     }
 

@@ -133,7 +133,7 @@ impl Region<'_> {
         // `classify()` has checked it against the length of the zone.
         let mut bytes = vec![0; (extent.size as usize).min(max)];
         let len = read_text(
-            &Image(self.bytes),
+            &Image::new(self.bytes),
             geometry,
             part.slot,
             extent,
