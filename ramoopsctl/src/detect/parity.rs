@@ -14,10 +14,11 @@ use ringbuf::{
     layout::{
         ECC_BLOCK,
         SEAL_CRC_OFFSET,
+        SEAL_KIND,
+        SEAL_KIND_OFFSET,
         SEAL_LEN,
         SEAL_MAGIC,
-        SEAL_MAGIC_OFFSET,
-        SEAL_VERSION, //
+        SEAL_MAGIC_OFFSET, //
     },
     Geometry,
     Memory,
@@ -29,14 +30,6 @@ use super::{
     whole::Whole, //
 };
 use crate::image::Image;
-
-/// Length and version of a seal, which lie in front of the CRC.
-const KIND: [u8; 4] = {
-    let [a, b] = (SEAL_LEN as u16).to_le_bytes();
-    let [c, d] = SEAL_VERSION.to_le_bytes();
-    [a, b, c, d]
-};
-const KIND_OFFSET: usize = SEAL_CRC_OFFSET - KIND.len();
 
 /// At most so many places are looked at, of each kind.
 pub(super) const PLACES_MAX: usize = 1 << 16;
@@ -51,7 +44,8 @@ const REPAIRS_MAX: usize = 16;
 /// magic number, `vouched` is what whole ones vouch for; none of them is needed there. If there is no
 /// other seal, more is tried.
 pub(super) fn find(bytes: &[u8], broken: &[usize], vouched: &Ranges, is_only: bool) -> Vec<Whole> {
-    let kinds = memmem::find_iter(bytes, &KIND).filter_map(|at| at.checked_sub(KIND_OFFSET));
+    let kinds =
+        memmem::find_iter(bytes, &SEAL_KIND).filter_map(|at| at.checked_sub(SEAL_KIND_OFFSET));
     let is_free = |at: &usize| is_likely(bytes, *at) && !vouched.overlap(*at..*at + SEAL_LEN);
     let places = broken.iter().copied().filter(is_free);
     let places: BTreeSet<usize> = places
@@ -79,14 +73,17 @@ pub(super) fn find(bytes: &[u8], broken: &[usize], vouched: &Ranges, is_only: bo
 ///
 /// No text is one. It has no zero bytes, of which a seal has two here, not both wrong.
 pub(super) fn is_likely(bytes: &[u8], at: usize) -> bool {
-    let kind = bytes.get(at + KIND_OFFSET..).unwrap_or(&[]).iter();
-    at + SEAL_LEN <= bytes.len() && kind.zip(KIND).any(|(is, right)| right == 0 && *is == 0)
+    let kind = bytes.get(at + SEAL_KIND_OFFSET..).unwrap_or(&[]).iter();
+    at + SEAL_LEN <= bytes.len()
+        && kind
+            .zip(SEAL_KIND)
+            .any(|(is, right)| right == 0 && *is == 0)
 }
 
 /// Returns the zone map that a broken seal tells of, if there is such a one with parity.
 fn claimed(raw: &[u8; SEAL_LEN]) -> Option<Geometry> {
     let mut raw = *raw;
-    raw[KIND_OFFSET..SEAL_CRC_OFFSET].copy_from_slice(&KIND);
+    raw[SEAL_KIND_OFFSET..SEAL_CRC_OFFSET].copy_from_slice(&SEAL_KIND);
     let crc = !Image::crc32c(!0, &raw[..SEAL_CRC_OFFSET]);
     raw[SEAL_CRC_OFFSET..SEAL_MAGIC_OFFSET].copy_from_slice(&crc.to_le_bytes());
     raw[SEAL_MAGIC_OFFSET..].copy_from_slice(&SEAL_MAGIC.to_le_bytes());
@@ -119,7 +116,7 @@ fn repair(bytes: &[u8], at: usize) -> Option<Whole> {
     let raw: [u8; SEAL_LEN] = *bytes.get(at..)?.first_chunk()?;
     // Most bits are of something else. The parity lies where it lay before.
     let mut tried = BTreeSet::new();
-    (0..KIND_OFFSET * 8).find_map(|bit| {
+    (0..SEAL_KIND_OFFSET * 8).find_map(|bit| {
         let mut raw = raw;
         raw[bit / 8] ^= 1 << (bit % 8);
         let geometry = claimed(&raw)?;
