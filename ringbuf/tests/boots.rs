@@ -99,6 +99,8 @@ enum Op {
     Boot {
         dumps: Vec<Vec<usize>>,
         early: bool,
+        /// The region is read again before each dump but the first.
+        rescan: bool,
         cut: Failure,
     },
     /// So many boots with a crash soon after.
@@ -128,13 +130,11 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let cut = || (0..=1000usize, any::<u64>());
-    let dumps = || vec(vec(0..=100usize, 1..4), 1..3);
+    let dumps = || vec(vec(0..=100usize, 1..4), 1..4);
     let slot = || 0..8usize;
     prop_oneof![
-        6 => (dumps(), any::<bool>())
-            .prop_map(|(dumps, early)| Op::Boot { dumps, early, cut: None }),
-        6 => (dumps(), any::<bool>(), cut())
-            .prop_map(|(dumps, early, cut)| Op::Boot { dumps, early, cut: Some(cut) }),
+        12 => (dumps(), any::<bool>(), any::<bool>(), prop::option::of(cut()))
+            .prop_map(|(dumps, early, rescan, cut)| Op::Boot { dumps, early, rescan, cut }),
         1 => (1..12usize).prop_map(Op::Loop),
         3 => (1..4usize, any::<u64>()).prop_map(|(bits, seed)| Op::Flip { bits, seed }),
         2 => (slot(), 1..1200usize).prop_map(|(slot, len)| Op::Mainline { slot, len }),
@@ -467,7 +467,7 @@ impl Machine {
         end
     }
 
-    fn boot(&mut self, dumps: &[Vec<usize>], early: bool, cut: Failure) {
+    fn boot(&mut self, dumps: &[Vec<usize>], early: bool, rescan: bool, cut: Failure) {
         self.boots += 1;
         let geometry = self.geometry();
         let mut boot_id = [0; 16];
@@ -509,7 +509,15 @@ impl Machine {
             .filter_map(|slot| Some(slot.seal?.loop_start))
             .collect();
         let mut written: Vec<Part> = Vec::new();
-        for parts in dumps {
+        for (number, parts) in dumps.iter().enumerate() {
+            // Otherwise more is uncertain than the ranges of worth tell.
+            if rescan && number > 0 && order.is_some() {
+                store.rescan().unwrap();
+                order = order.and_then(Order::reopened);
+                if order.is_none() {
+                    break;
+                }
+            }
             let mut used = Vec::new();
             Self::rank(&mut known, &firsts, was_hurt);
             if let Some(order) = &mut order {
@@ -678,11 +686,12 @@ impl Machine {
             Op::Boot {
                 ref dumps,
                 early,
+                rescan,
                 cut,
-            } => self.boot(dumps, early, cut),
+            } => self.boot(dumps, early, rescan, cut),
             Op::Loop(count) => {
                 for _ in 0..count {
-                    self.boot(&[vec![50]], true, None);
+                    self.boot(&[vec![50]], true, false, None);
                     self.check();
                 }
             }

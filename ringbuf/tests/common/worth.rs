@@ -114,6 +114,11 @@ impl Order {
         Some(order)
     }
 
+    /// When the region is read again.
+    pub fn reopened(self) -> Option<Self> {
+        Self::new(self.states)
+    }
+
     fn mark(&mut self) {
         for (state, worth) in self.states.iter().zip(&mut self.worth) {
             if let State::Ours(seal) = state {
