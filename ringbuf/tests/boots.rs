@@ -326,7 +326,10 @@ impl Machine {
 
     /// Whether a record of other parameters lies in a slot.
     fn has_other(&self, slot: usize) -> bool {
-        let zone = self.zone(slot);
+        self.has_other_in(self.zone(slot))
+    }
+
+    fn has_other_in(&self, zone: Range<usize>) -> bool {
         (0..PARAMS.len())
             .filter(|params| *params != self.params)
             .any(|params| {
@@ -489,7 +492,8 @@ impl Machine {
         let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
         assert!(census.newest_seq >= highest);
         let was_hurt = known.iter().any(Known::is_hurt);
-        let has_others = (0..known.len()).any(|slot| self.has_other(slot));
+        // Behind the slots it takes no room, but may name the first of a loop.
+        let has_others = self.has_other_in(0..MEM_SIZE);
         let states: Option<Vec<State>> = (0..known.len())
             .map(|slot| self.state(slot).filter(|_| !has_others))
             .collect();
