@@ -137,7 +137,7 @@ def pytest_testnodedown(node: object) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if VM.hung_boots:
-        terminalreporter.section("BOOTS THAT HUNG BEFORE ANY PROGRAM RAN, AND WERE TRIED AGAIN", red=True)
+        terminalreporter.section("BOOTS THAT HUNG BEFORE ANYTHING UNDER TEST RAN, AND WERE TRIED AGAIN", red=True)
         for report in VM.hung_boots:
             terminalreporter.write_line(report)
 

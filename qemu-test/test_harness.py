@@ -1,6 +1,8 @@
 """The harness itself: a guest that does not answer as it should must fail a test, and soon."""
 
 import time
+from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
@@ -66,6 +68,23 @@ def test_a_reboot_between_commands_fails_the_test(vm: VM) -> None:
             vm.run("true", timeout=60)
             time.sleep(0.1)
     assert vm.boots == boots + 1
+
+
+def test_a_boot_that_hangs_is_tried_again_once_and_told(boot: Callable[..., VM], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VM, "hung_boots", [])
+    monkeypatch.setattr(VM, "hung_boots_allowed", 1)
+    with closing(boot(cmdline="rdinit=/bin/none")) as vm:
+        with pytest.raises(GuestError, match="hung, and was tried again"):
+            vm.wait_for_boot(timeout=2)
+    [report] = VM.hung_boots
+    assert "waited in vain for the guest's boot" in report and "RIP=" in report
+
+
+def test_a_hang_of_a_guest_that_was_up_is_not_a_boot_that_hangs(vm: VM) -> None:
+    before = list(VM.hung_boots)
+    with pytest.raises(GuestError, match="waited in vain for the reboot"):
+        vm.crash("exec sleep 1000", timeout=2)
+    assert VM.hung_boots == before
 
 
 def test_a_crash_that_does_not_happen_fails_the_test(vm: VM) -> None:

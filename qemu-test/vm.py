@@ -29,7 +29,7 @@ STATE, CONSOLE, BOOT_ID = "state", "console.log", "boot-id"  # A saved guest: wh
 
 # What is waited for, in seconds of an idle machine on which a boot takes `VM.BOOT_SECONDS`: at least ten times as long as
 # it takes there. `VM.pace` is for other machines.
-BOOT_PATIENCE = 30  # Boots.
+BOOT_PATIENCE = 15  # Boots.
 COMMAND_TIMEOUT = 20.0
 
 
@@ -63,7 +63,7 @@ class VM:
 
     BOOT_SECONDS = 4.0
     pace = 1.0  # How many times as long everything takes here and now: a run measures its first boot.
-    hung_boots: list[str] = []  # Reports of boots that hung before any program ran, and were tried again.
+    hung_boots: list[str] = []  # Reports of boots that hung before anything under test ran, and were tried again.
     hung_boots_allowed = 0
     last_used: VM | None = None  # Whose console goes with the report of a failed test.
 
@@ -140,6 +140,7 @@ class VM:
             console = (self.saved / CONSOLE).read_bytes()
             self._boot_id = (self.saved / BOOT_ID).read_text()
         self._console_file.write_bytes(console)
+        self._done = self._begun()  # How many boots the console had seen when the last one was done.
         with self._qemu_log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command + connections, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -382,7 +383,7 @@ class VM:
         return nonce
 
     def _next_boot_message(self, timeout: float | None, what: str) -> list[str]:
-        """The next message, for which a boot is waited. A boot that hangs before any program has run is tried once more."""
+        """The next message, for which a boot is waited. A boot that hangs before guest/init is done is tried once more."""
         timeout = timeout or BOOT_PATIENCE * self.BOOT_SECONDS
         try:
             return self._next_message(_deadline(timeout), what)
@@ -395,8 +396,12 @@ class VM:
             return self._next_message(_deadline(timeout), f"{what}, which hung, and was tried again")
 
     def _hangs_in_a_boot(self) -> bool:
-        """Whether the kernel has begun to boot, and has not come to the first program."""
-        return "] Linux version " in self.all_consoles() and "Run /init" not in self.console()
+        """Whether nothing under test has run since the guest was started, or since it began to boot anew."""
+        return self.boots == 0 or self._begun() > self._done
+
+    def _begun(self) -> int:
+        """How many boots the console has seen."""
+        return self.all_consoles().count("] Linux version ")
 
     def _next_message(self, deadline: float, what: str) -> list[str]:
         while True:
@@ -430,6 +435,7 @@ class VM:
             raise self._error("the guest's agent started again without a reboot")
         self._boot_id = boot_id
         self.boots += 1
+        self._done = self._begun()
 
     def _check_qemu(self, what: str) -> None:
         if self._process.poll() is not None:

@@ -427,8 +427,8 @@ impl Machine {
             }
         });
         let mut known: Vec<Known> = known.collect();
-        // One that is hurt may be newer, and may name the first of its loop.
-        if known.iter().any(Known::is_hurt) {
+        // One that is hurt may be newer, and may name the first of its loop. So may one behind the slots.
+        if known.iter().any(Known::is_hurt) || self.has_other_in(0..MEM_SIZE) {
             for slot in &mut known {
                 if let Some(seal) = slot.seal {
                     let (dump, part) = (seal.dump, u32::MAX - seal.part);
@@ -491,9 +491,8 @@ impl Machine {
         let mut known = self.known();
         let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
         assert!(census.newest_seq >= highest);
-        let was_hurt = known.iter().any(Known::is_hurt);
-        // Behind the slots it takes no room, but may name the first of a loop.
         let has_others = self.has_other_in(0..MEM_SIZE);
+        let was_hurt = has_others || known.iter().any(Known::is_hurt);
         let states: Option<Vec<State>> = (0..known.len())
             .map(|slot| self.state(slot).filter(|_| !has_others))
             .collect();
