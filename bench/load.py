@@ -35,7 +35,7 @@ least of {runs} runs."""
 MEMORY_NOTES = """\
 By how many KiB less memory is free once the module is loaded. The kernel takes and gives back memory of its own meanwhile,
 so that each figure, the middle one of {runs}, is right to some hundred KiB; modules themselves come out of a pool that it holds
-anyway (their size is below). Ours holds two buffers of the size of a record, and 16 bytes per slot; stock a mapping for each
+anyway (their size is below). Ours holds two buffers of the size of a record, and 32 bytes per slot; stock a mapping for each
 slot, and a copy of each record."""
 
 

@@ -70,8 +70,11 @@ def segfaults(vm: VM, of: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("options", "other"),
-    [({}, {"record_size": 0x4000}), ({"ecc": 16}, {"record_size": 0x20000}), ({"compress": "deflate"}, {"ecc": 16})],
-    ids=["plain", "ecc", "deflate"],
+    [
+        pytest.param({}, {"record_size": 0x4000}, id="plain"),
+        pytest.param({"ecc": 16}, {"record_size": 0x20000}, id="ecc", marks=pytest.mark.long),
+        pytest.param({"compress": "deflate"}, {"ecc": 16}, id="deflate", marks=pytest.mark.long),
+    ],
 )
 def test_names_of_programs_are_text(vm: VM, records: Reader, options: dict, other: dict) -> None:
     geometry = {"record_size": 0x10000} | {name: value for name, value in options.items() if name == "ecc"}
