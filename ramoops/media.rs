@@ -59,6 +59,10 @@ impl Memory for Media {
         self.mapping.read(offset, buf)
     }
 
+    fn sample(&self, offset: usize) -> Option<u64> {
+        self.mapping.word(offset)
+    }
+
     fn write(&self, offset: usize, data: &[u8]) -> bool {
         #[cfg(test_hooks)]
         test_hooks::before_write();

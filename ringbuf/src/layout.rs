@@ -52,7 +52,7 @@ pub const SEAL_KIND: [u8; 4] = {
 /// See [`SEAL_KIND`].
 pub const SEAL_KIND_OFFSET: usize = SEAL_CRC_OFFSET - SEAL_KIND.len();
 
-/// Offset and length of the texts in a seal of version 1. None of their bytes is 0x00 or 0xff.
+/// Offset and length of the texts in a seal of version 1. They are printable ASCII.
 pub const SEAL_TEXT: (usize, usize) = (60, DESCRIPTION_LEN + RELEASE_LEN);
 
 /// The highest number of a part.
@@ -349,13 +349,13 @@ impl Seal {
     }
 }
 
-/// Cuts or pads a text. What could be taken for memory that was never written is replaced.
+/// Cuts or pads a text. What is not printable ASCII is replaced: who looks for seals looks for that.
 pub(super) fn pad<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut out = [b' '; N];
     for (to, from) in out.iter_mut().zip(text) {
         *to = match from {
-            0x00 | 0xff => b'?',
-            byte => *byte,
+            byte @ b' '..=b'~' => *byte,
+            _ => b'?',
         };
     }
     out

@@ -25,17 +25,17 @@ use super::{
 /// So many other zone maps are told apart. Whoever needs more has lost count.
 pub(super) const OTHERS_MAX: usize = 2;
 
-/// How much is looked at to tell memory that was never written.
+/// How much is looked at to tell what may be the text of a seal.
 const SAMPLE: usize = 8;
 
-/// How far the samples are apart. The texts of a seal lie between no two of them.
-const STEP: usize = 104;
-const _: () = assert!(STEP - SAMPLE < SEAL_TEXT.1 && STEP % SAMPLE == 0);
+/// How far the samples are apart. One of them lies in the texts of a seal.
+const STEP: usize = 88;
+const _: () = assert!(STEP + SAMPLE - 1 <= SEAL_TEXT.1 && STEP % SAMPLE == 0);
 
-/// If a sample lies in the texts of a seal, the magic number begins so many bytes after the sample,
-/// or up to [`WINDOW`] bytes later.
-const MAGIC_MIN: usize = SEAL_MAGIC_OFFSET - SEAL_TEXT.0 - SEAL_TEXT.1 + 1;
-const WINDOW: usize = SEAL_TEXT.1 + SAMPLE;
+/// If a sample lies in the texts of a seal, the magic number begins so many bytes behind its start, or
+/// less than [`WINDOW`] bytes later.
+const MAGIC_MIN: usize = SEAL_MAGIC_OFFSET - SEAL_TEXT.0 - SEAL_TEXT.1 + SAMPLE;
+const WINDOW: usize = SEAL_TEXT.1 - SAMPLE + 1;
 
 /// The parameters of other zone maps that have whole seals in the region: those of the latest ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,11 +76,10 @@ impl Others {
         let mut at = range.start.checked_next_multiple_of(SAMPLE)?;
         loop {
             let end = at.checked_add(SAMPLE)?;
-            let mut sample = [0; SAMPLE];
-            if end > range.end || !mem.read(at, &mut sample) {
+            if end > range.end {
                 return None;
             }
-            if !matches!(u64::from_ne_bytes(sample), 0 | u64::MAX) {
+            if is_text(mem.sample(at)?) {
                 self.look_behind(mem, geometry, at.checked_add(MAGIC_MIN)?, range.end);
             }
             at = at.checked_add(STEP)?;
@@ -95,7 +94,7 @@ impl Others {
         at: usize,
         limit: usize,
     ) -> Option<()> {
-        let mut buf = [0; WINDOW + 4];
+        let mut buf = [0; WINDOW + 3];
         let len = limit.checked_sub(at)?.min(buf.len());
         let buf = buf.get_mut(..len)?;
         if !mem.read(at, buf) {
@@ -164,6 +163,13 @@ impl Others {
         }
         Some(())
     }
+}
+
+/// Whether all of these bytes are ASCII, and not control characters.
+fn is_text(bytes: u64) -> bool {
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    (bytes | bytes.wrapping_sub(SPACES)) & HIGH == 0
 }
 
 /// Whether one of these bytes is the first one of a magic number. Now and then it says so of others.

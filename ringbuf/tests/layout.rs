@@ -403,13 +403,13 @@ fn place_of_a_seal() {
     assert!(!geometry.is_place_of(&no_zone, geometry.slots()));
 }
 
-/// What [`ringbuf`] relies on when it looks for memory that was never written.
+/// What [`ringbuf`] relies on when it looks for seals of other parameters.
 #[test]
-fn texts_of_a_seal_are_not_blank() {
+fn texts_of_a_seal_are_ascii() {
     let (ram, geometry) = (Ram::new(vec![0; 512]), crate::common::geometry(1));
     let (store, _) = crate::common::open(&ram, &geometry);
     let info = DumpInfo {
-        description: b"\xff\0a",
+        description: b"\xff\0a\x1f\x7f\x80\n ~",
         release: b"",
         ..INFO
     };
@@ -417,11 +417,11 @@ fn texts_of_a_seal_are_not_blank() {
     let seal = crate::common::seal(&ram, &geometry, 0);
     assert_eq!(
         (seal.description(), seal.release()),
-        (&b"??a"[..], &b""[..])
+        (&b"??a???? ~"[..], &b""[..])
     );
     let at = geometry.seal_offset(0).unwrap() + SEAL_TEXT.0;
     let texts = &ram.image()[at..at + SEAL_TEXT.1];
-    assert!(texts.iter().all(|byte| ![0, 0xff].contains(byte)));
+    assert!(texts.iter().all(|byte| (b' '..=b'~').contains(byte)));
     assert_eq!(texts, [seal.description.as_slice(), &seal.release].concat());
 }
 
