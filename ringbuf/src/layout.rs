@@ -45,7 +45,7 @@ pub const SEAL_CRC_OFFSET: usize = SEAL_LEN - 8;
 
 /// Length and version in a seal of version 1, and where they are.
 pub const SEAL_KIND: [u8; 4] = {
-    let [a, b] = (SEAL_LEN as u16).to_le_bytes();
+    let [a, b, ..] = SEAL_LEN.to_le_bytes();
     let [c, d] = SEAL_VERSION.to_le_bytes();
     [a, b, c, d]
 };
