@@ -35,12 +35,7 @@ impl Current {
         Self(AtomicU64::new(0))
     }
 
-    /// Returns which table is in use.
-    pub(super) fn index(&self) -> usize {
-        index(self.0.load(Ordering::Acquire))
-    }
-
-    /// Begins a dump. Returns which table it uses until it [`Self::leave`]s.
+    /// Begins a dump, or whatever else changes a table. Returns which one it uses until it [`Self::leave`]s.
     pub(super) fn enter(&self) -> usize {
         index(self.0.fetch_add(BEGUN | DUMP, Ordering::AcqRel))
     }
@@ -75,6 +70,11 @@ impl Replacement<'_> {
     /// Returns which one it is.
     pub(super) fn index(&self) -> usize {
         index(self.since ^ INDEX)
+    }
+
+    /// Returns which one is in use until then.
+    pub(super) fn other(&self) -> usize {
+        index(self.since)
     }
 
     /// Puts it in use, if no dump began since then.

@@ -58,9 +58,9 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         self.set_entry(slot, worth, number & SLOT);
     }
 
-    /// Notes that something else lies in a slot, too. `newest_time` is the time of our newest record.
-    pub(super) fn raise(&self, slot: usize, worth: Worth, newest_time: Option<u64>) {
-        if slot < self.len() && self.entry(slot).0.placed(newest_time, None) < worth {
+    /// Notes that something else lies in a slot, too. `settled` tells what will be made of a worth.
+    pub(super) fn raise(&self, slot: usize, worth: Worth, settled: impl Fn(Worth) -> Worth) {
+        if slot < self.len() && settled(self.entry(slot).0) < settled(worth) {
             self.note(slot, worth);
         }
     }

@@ -17,6 +17,7 @@ use super::{
         Header,
         Seal,
         HEADER_LEN,
+        SEAL_LEN,
         SIG, //
     },
     loops::{
@@ -37,7 +38,10 @@ use super::{
         Slot,
         Table, //
     },
-    worth::Worth, //
+    worth::{
+        Class,
+        Worth, //
+    }, //
 };
 
 /// Which loop of crashes the next dump may continue.
@@ -58,6 +62,7 @@ pub(super) struct Found {
     /// The last dump, for the next one.
     pub(super) previous: Option<Previous>,
     firsts: Firsts,
+    ignores_loops: bool,
     /// The slot of the newest record of ours, as [`Worth`] has it, and its time.
     newest: Option<(Worth, u64)>,
     /// The latest record of other parameters, and in how many slots it lies.
@@ -83,15 +88,13 @@ impl Found {
         table: &Table<T>,
         loops: Loops,
     ) {
+        self.ignores_loops = matches!(loops, Loops::Off);
         self.look_at_all(mem, geometry, table, Order::default());
         if self.seen.wraps() {
             self.look_at_all(mem, geometry, table, self.seen);
         }
         match loops {
-            Loops::Off => {
-                self.previous = None;
-                self.firsts = Firsts::default();
-            }
+            Loops::Off => self.previous = None,
             Loops::After(previous) => self.previous = previous,
             Loops::AfterNewest => (),
         }
@@ -127,6 +130,7 @@ impl Found {
     ) {
         *self = Self {
             order,
+            ignores_loops: self.ignores_loops,
             ..Self::default()
         };
         self.census.slots = table.len();
@@ -204,7 +208,6 @@ impl Found {
             if !is_known {
                 continue;
             }
-            let newest_time = self.newest.map(|(_, time)| time);
             let record = vouched(other, index, &seal);
             let rest = other
                 .seal_offset(index)
@@ -214,7 +217,7 @@ impl Found {
             for range in [record, rest].into_iter().flatten() {
                 let last = slot_at(geometry, range.end.saturating_sub(1));
                 for slot in slot_at(geometry, range.start).max(next)..=last {
-                    table.raise(slot, worth, newest_time);
+                    table.raise(slot, worth, |worth| self.settled(worth));
                     slots = slots.saturating_add(1);
                     next = slot.saturating_add(1);
                 }
@@ -285,7 +288,7 @@ impl Found {
     fn ours(&mut self, seal: &Seal, index: usize) -> Worth {
         self.seen.note(seal.dump);
         self.number(seal.seq, index, Some(seal));
-        if seal.loop_start != 0 {
+        if seal.loop_start != 0 && !self.ignores_loops {
             self.firsts.add(self.order.rank(seal.loop_start));
         }
         let worth = Worth::ours(self.order.rank(seal.dump), seal.part);
@@ -293,6 +296,24 @@ impl Found {
             self.newest = Some((worth, time(seal.micros())));
         }
         worth
+    }
+
+    /// Returns what a slot will be worth when all are noted, but for its order within a class.
+    fn settled(&self, worth: Worth) -> Worth {
+        let worth = worth.placed(self.newest.map(|(_, time)| time), None);
+        let dump = worth.dump();
+        if dump != 0 && self.newest.is_some_and(|(newest, _)| newest.dump() == dump) {
+            worth.moved_to(Class::Newest)
+        } else if dump != 0 && self.firsts.dumps().contains(&dump) {
+            worth.moved_to(Class::First)
+        } else {
+            worth
+        }
+    }
+
+    /// Whether one number is before another one, by those that were seen.
+    pub(super) fn is_before(&self, one: u64, other: u64) -> bool {
+        self.order.rank(one) < self.order.rank(other)
     }
 
     /// Notes a number. Any seal will do: numbers are not to be used again while one is there.
@@ -335,10 +356,19 @@ fn slot_at(geometry: &Geometry, offset: usize) -> usize {
 fn is_in_text<M: Memory>(mem: &M, geometry: &Geometry, at: Option<usize>) -> bool {
     at.is_some_and(|at| {
         let slot = slot_at(geometry, at);
-        classify(mem, geometry, slot).is_some_and(|content| match content.kind {
-            Kind::Sealed(seal) => {
-                vouched(geometry, slot, &seal).is_some_and(|range| range.contains(&at))
-            }
+        let is_in = |seal| vouched(geometry, slot, &seal).is_some_and(|range| range.contains(&at));
+        // To check the payload takes time.
+        let mut raw = [0; SEAL_LEN];
+        let seal = geometry
+            .seal_offset(slot)
+            .filter(|at| mem.read(*at, &mut raw))
+            .and_then(|_| Seal::decode::<M>(&raw));
+        if !seal.map_or(geometry.ecc_size() != 0, is_in) {
+            return false;
+        }
+        let content = classify(mem, geometry, slot);
+        content.is_some_and(|content| match content.kind {
+            Kind::Sealed(seal) => is_in(seal),
             _ => false,
         })
     })

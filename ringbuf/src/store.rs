@@ -161,9 +161,32 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             _ => Loops::After(self.previous),
         };
         found.scan(&self.mem, &self.geometry, table, loops);
+        if self.table(replacement.other()).keeps_candidate() {
+            table.keep_candidate();
+        }
+        if let Some(newest) = found.census.newest_seq {
+            self.number_on(&found, newest);
+        }
         match replacement.put_in() {
             true => Ok(found.census),
             false => Err(Busy),
+        }
+    }
+
+    /// Has numbers go on behind that of a record which somebody else has put there.
+    fn number_on(&self, found: &Found, newest: u64) {
+        let mut next = self.seq.load(Ordering::Relaxed);
+        while found.is_before(next.wrapping_sub(1), newest) {
+            let changed = self.seq.compare_exchange(
+                next,
+                seq::after(newest),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match changed {
+                Ok(_) => break,
+                Err(now) => next = now,
+            }
         }
     }
 
@@ -187,7 +210,10 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 
     /// Returns the slot that the next record would take now.
     pub fn next_slot(&self) -> Option<usize> {
-        self.table(self.current.index()).next()
+        // To look for it moves the head of the queue on.
+        let slot = self.table(self.current.enter()).next();
+        self.current.leave();
+        slot
     }
 
     fn next_seq(&self) -> u64 {
