@@ -198,6 +198,7 @@ fn text_is_no_seal() {
     let (large, small) = (with(16 << 10, 0, 0), with(4096, 0, 0));
     let other = Ram::new(vec![0; MEM_SIZE]);
     boot(&other, small, 0..3);
+    let small = self::geometry(small);
     // The very bytes of other records, in the text of a record, where they were.
     let geometry = geometry(large);
     let ram = Ram::new(vec![0; MEM_SIZE]);
@@ -207,6 +208,13 @@ fn text_is_no_seal() {
     append(&store, &other.image()[begin..begin + room]).unwrap();
     let (_, census) = open(&ram, &geometry);
     assert_eq!((census.sealed, census.others), (1, 0));
+    // Neither is it if there is a record of such parameters elsewhere.
+    let beside = geometry.stride() / small.stride() + 1;
+    forge(&ram, &small, beside, (9, 9, 0, 1));
+    let (_, census) = open(&ram, &geometry);
+    assert_eq!((census.sealed, census.others), (1, 1));
+    let zone = beside * small.stride()..(beside + 1) * small.stride();
+    ram.bytes.borrow_mut()[zone].fill(0);
     // The same without a record around it is what it was.
     ram.bytes.borrow_mut()[geometry.seal_offset(0).unwrap()..geometry.stride()].fill(0);
     let (_, census) = open(&ram, &geometry);
@@ -360,4 +368,54 @@ fn younger_foreign_record_beside_another() {
     assert_eq!(census.others, 4);
     let slots: Vec<usize> = (0..16).map(|_| append(&store, b"x").unwrap()).collect();
     assert!(!slots[..14].contains(&7), "{slots:?}");
+}
+
+/// The first dump of a loop keeps its rank beside a later dump of other parameters.
+#[test]
+fn first_of_a_loop_beside_another() {
+    let (ours, small) = (geometry(with(16 << 10, 0, 0)), geometry(with(4096, 0, 0)));
+    for has_other in [false, true] {
+        let ram = Ram::new(vec![0; MEM_SIZE]);
+        for (slot, loop_start) in [0, 1, 1, 1].into_iter().enumerate() {
+            let seq = slot as u64 + 1 + u64::from(slot > 1);
+            forge(&ram, &ours, slot, (seq, seq, loop_start, 1));
+        }
+        if has_other {
+            // Behind the text of the first one.
+            forge(&ram, &small, 1, (3, 3, 0, 1));
+        }
+        let (store, census) = open(&ram, &ours);
+        assert_eq!(census.others, usize::from(has_other));
+        let slots = [0; 4].map(|_| append(&store, b"x").unwrap());
+        assert_eq!(slots, [1, 2, 3, 1], "{has_other}");
+    }
+}
+
+/// Only what the latest record takes is spared, if that is of other parameters, and each slot counts once.
+#[test]
+fn spared_slots_are_those_of_the_latest() {
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    // A record that takes four slots of ours, then a later one: its text is in one, its seal in another.
+    let large = geometry(with(16 << 10, 0, 0));
+    let (store, _) = open(&ram, &large);
+    let mut long = text(0);
+    long.resize(store.begin(&INFO).room(), b'x');
+    append(&store, &long).unwrap();
+    boot(&ram, with(8192, 0, 0), 1..2);
+    let ours = geometry(with(4096, 0, 0));
+    let (store, census) = open(&ram, &ours);
+    assert_eq!(census.others, 2);
+    let mut dump = store.begin(&INFO);
+    let parts = (0..).take_while(|_| dump.append(b"part\n", false).is_ok());
+    assert_eq!(parts.count(), 14);
+    drop(dump);
+    assert_eq!(texts(&ram, with(8192, 0, 0)), [1]);
+    // The same in a single slot of ours.
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    boot(&ram, with(4096, 0, 0), 0..1);
+    let (store, census) = open(&ram, &large);
+    assert_eq!(census.others, 1);
+    let mut dump = store.begin(&INFO);
+    let parts = (0..).take_while(|_| dump.append(b"part\n", false).is_ok());
+    assert_eq!(parts.count(), 3);
 }

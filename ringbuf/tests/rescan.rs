@@ -9,6 +9,7 @@ use std::cell::{
 
 use crate::common::{
     append,
+    forge,
     geometry,
     kernel_crc32c,
     open,
@@ -26,6 +27,7 @@ use proptest::{
 use ringbuf::{
     clear,
     Busy,
+    DumpInfo,
     Kind,
     Memory,
     Options,
@@ -192,5 +194,61 @@ proptest! {
             let kind = ringbuf::classify(&&ram, &geometry, slot).unwrap().kind;
             prop_assert!(matches!(kind, Kind::Sealed(_) | Kind::Cleared(_) | Kind::Zero | Kind::Erased));
         }
+    }
+}
+
+/// Somebody else puts later records there, an image that was saved, say: what comes is the newest.
+#[test]
+fn numbers_go_on_behind_what_is_found() {
+    let geometry = geometry(4);
+    let ram = Ram::new(vec![0; geometry.mem_size()]);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"early").unwrap();
+    for slot in 0..3 {
+        let seq = 100 + slot as u64;
+        forge(&ram, &geometry, slot, (seq, seq, 0, 1));
+    }
+    assert_eq!(store.rescan().unwrap().newest_seq, Some(102));
+    let slot = append(&store, b"new").unwrap();
+    assert_eq!(crate::common::seal(&ram, &geometry, slot).seq, 103);
+    let (_, census) = open(&ram, &geometry);
+    assert_ne!(census.next, Some(slot));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    /// If nothing was deleted, to read the region again changes nothing, in a loop of crashes neither.
+    #[test]
+    fn a_look_changes_nothing(
+        slots in 1..7usize,
+        boots in vec(vec((any::<bool>(), 1..4usize), 0..8), 1..5),
+    ) {
+        let geometry = geometry(slots);
+        let [looked, other] = [(); 2].map(|()| Ram::new(vec![0; geometry.mem_size()]));
+        let mut seconds = 1_700_000_000;
+        for (boot, dumps) in boots.iter().enumerate() {
+            let (looking, _) = open(&looked, &geometry);
+            let (not_looking, _) = open(&other, &geometry);
+            for (look, parts) in dumps {
+                seconds += 10;
+                let info = DumpInfo {
+                    boot_id: [boot as u8; 16],
+                    realtime_ns: seconds * 1_000_000_000,
+                    boottime_ns: 5_000_000_000,
+                    ..INFO
+                };
+                if *look {
+                    looking.rescan().unwrap();
+                }
+                let stored = [&looking, &not_looking].map(|store| {
+                    let mut dump = store.begin(&info);
+                    let part = |part| dump.append(b"text", part == *parts);
+                    (1..=*parts).map(part).collect::<Vec<_>>()
+                });
+                prop_assert_eq!(&stored[0], &stored[1]);
+            }
+        }
+        prop_assert!(looked.image() == other.image());
     }
 }

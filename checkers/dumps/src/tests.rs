@@ -6,7 +6,10 @@ use std::{
 };
 
 use scheduler::{
-    scheduler::RandomScheduler,
+    scheduler::{
+        PctScheduler,
+        RandomScheduler, //
+    },
     Config,
     Runner, //
 };
@@ -232,4 +235,37 @@ fn a_panic_is_stored_wherever_the_others_are_stopped() {
             assert!(whole.iter().filter(|record| record.is_none()).count() <= 2);
         }
     });
+}
+
+/// To look for the next slot, as the status does, changes nothing, however often the region is read
+/// again meanwhile. (Random interleavings hardly ever come there.)
+#[test]
+fn a_look_at_the_next_slot_beside_rescans() {
+    let slots = |looks: bool| {
+        let region = region(5, 5);
+        let store = open(&region);
+        dump(&store, 100, 1, false);
+        let stop = Stop::default();
+        let look = looks.then(|| {
+            let store = store.clone();
+            stop.spawn(move || store.next_slot())
+        });
+        for _ in 0..2 {
+            while store.rescan().is_err() {
+                scheduler::thread::yield_now();
+            }
+        }
+        if let Some(look) = look {
+            look.join().unwrap();
+        }
+        (0..8)
+            .map(|_| store.begin(&info(100, false)).append(b"text\n", true))
+            .collect::<Vec<_>>()
+    };
+    let (seed, runs) = (
+        number("CHECKER_SEED", SEED),
+        30 * number("CHECKER_RUNS", RUNS),
+    );
+    let scheduler = PctScheduler::new_from_seed(seed, 2, runs as usize);
+    Runner::new(scheduler, Config::new()).run(move || assert_eq!(slots(true), slots(false)));
 }
