@@ -72,11 +72,6 @@ impl Replacement<'_> {
         index(self.since ^ INDEX)
     }
 
-    /// Returns which one is in use until then.
-    pub(super) fn other(&self) -> usize {
-        index(self.since)
-    }
-
     /// Puts it in use, if no dump began since then.
     pub(super) fn put_in(self) -> bool {
         let Self { current, since } = &self;

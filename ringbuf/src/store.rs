@@ -161,9 +161,6 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             _ => Loops::After(self.previous),
         };
         found.scan(&self.mem, &self.geometry, table, loops);
-        if self.table(replacement.other()).keeps_candidate() {
-            table.keep_candidate();
-        }
         if let Some(newest) = found.census.newest_seq {
             self.number_on(&found, newest);
         }
