@@ -57,6 +57,5 @@ pub(super) fn run(session: &Session, args: &ClearArgs) -> Result<Outcome> {
         confirm(&format!("{verb} {}?", heading(record)), args.yes)?;
         deleter.record(record, args.wipe)?;
     }
-    deleter.finish();
     Ok(Outcome::Good)
 }

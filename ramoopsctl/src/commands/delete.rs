@@ -38,6 +38,19 @@ pub(super) struct Deleter<'a> {
     target: Target,
     /// Where it is tried out.
     scratch: Scratch,
+    /// Something was written, or may have been.
+    is_written: bool,
+    /// Tells the module that uses the region, if there may be one.
+    tell: Option<fn()>,
+}
+
+/// Whatever ended it: what was deleted before an error is deleted.
+impl Drop for Deleter<'_> {
+    fn drop(&mut self) {
+        if let Some(tell) = self.tell.filter(|_| self.is_written) {
+            tell();
+        }
+    }
 }
 
 impl<'a> Deleter<'a> {
@@ -56,8 +69,10 @@ impl<'a> Deleter<'a> {
         );
         Ok(Self {
             session,
+            tell: target.is_mtd().then_some(module::rescan),
             target,
             scratch: Scratch::new(session.bytes.clone()),
+            is_written: false,
         })
     }
 
@@ -97,6 +112,7 @@ impl<'a> Deleter<'a> {
         for part in &record.parts {
             self.check(part.offset, geometry.stride())?;
         }
+        self.is_written = true;
         self.target.apply(&steps)
     }
 
@@ -115,18 +131,12 @@ impl<'a> Deleter<'a> {
         for at in (0..records).step_by(PIECE) {
             self.check(at, PIECE.min(records - at))?;
         }
+        self.is_written = true;
         let piece = [ERASED; PIECE];
         for at in (0..len).step_by(PIECE) {
             self.target.write(at, &piece[..PIECE.min(len - at)])?;
         }
         self.target.sync()
-    }
-
-    /// Tells the module that uses the region, if there is one.
-    pub(super) fn finish(self) {
-        if self.target.is_mtd() {
-            module::rescan();
-        }
     }
 
     /// Compares what is there now with what was read.
@@ -135,10 +145,14 @@ impl<'a> Deleter<'a> {
         let is_same = self
             .target
             .still_holds(offset, &read[..read.len().min(len)])?;
+        let left = match self.is_written {
+            true => "The rest was left alone",
+            false => "Nothing was changed",
+        };
         ensure!(
             is_same,
             "{} has changed at {offset:#x} since it was read: a record was stored or deleted. \
-             Nothing was changed; look at it again.",
+             {left}; look at it again.",
             self.session.source.name()
         );
         Ok(())
@@ -173,10 +187,25 @@ fn write(scratch: &Scratch, offset: usize, bytes: &[u8]) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs,
+        sync::atomic::{
+            AtomicUsize,
+            Ordering, //
+        },
+    };
+
     use super::*;
-    use crate::image::{
-        Image,
-        Op, //
+    use crate::{
+        detect::{
+            detect,
+            Hints, //
+        },
+        image::{
+            Image,
+            Op, //
+        },
+        source::Source, //
     };
     use ringbuf::{
         table_len,
@@ -199,6 +228,29 @@ mod tests {
         urgent: false,
     };
 
+    /// Two slots.
+    fn geometry(ecc_size: usize) -> Geometry {
+        Geometry::new(Params {
+            mem_size: 8192,
+            record_size: 4096,
+            console_size: 0,
+            ftrace_size: 0,
+            pmsg_size: 0,
+            ecc_size,
+        })
+        .unwrap()
+    }
+
+    fn store(geometry: Geometry) -> Store<Scratch, Vec<Slot>> {
+        let slots = [(); 2].map(|()| {
+            let slots = (0..table_len(geometry.slots())).map(|_| Slot::default());
+            slots.collect()
+        });
+        let scratch = Scratch::new(vec![0; geometry.mem_size()]);
+        let (store, _) = Store::open(scratch, geometry, slots, Options { loop_ns: 0 }).unwrap();
+        store
+    }
+
     /// What a slot holds, in the order in which it may change.
     fn progress(kind: &Kind) -> Option<u8> {
         match kind {
@@ -215,26 +267,8 @@ mod tests {
         const STATES: [&str; 3] = ["whole", "torn", "damaged"];
         let cases = [0, 4, 16].map(|ecc| STATES.map(|state| (ecc, state)));
         for (ecc_size, state) in cases.into_iter().flatten() {
-            let geometry = Geometry::new(Params {
-                mem_size: 8192,
-                record_size: 4096,
-                console_size: 0,
-                ftrace_size: 0,
-                pmsg_size: 0,
-                ecc_size,
-            })
-            .unwrap();
-            let slots = [(); 2].map(|()| {
-                let slots = (0..table_len(geometry.slots())).map(|_| Slot::default());
-                slots.collect::<Vec<_>>()
-            });
-            let (store, _) = Store::open(
-                Scratch::new(vec![0; 8192]),
-                geometry,
-                slots,
-                Options { loop_ns: 0 },
-            )
-            .unwrap();
+            let geometry = geometry(ecc_size);
+            let store = store(geometry);
             store.begin(&INFO).append(&[b'x'; 3000], true).unwrap();
             let scratch = store.memory();
             if state == "torn" {
@@ -272,6 +306,49 @@ mod tests {
             }
             assert_eq!(reached, 2);
             assert!(!image.contains(&b'x') && !image.contains(&b'y'));
+        }
+    }
+
+    static TOLD: AtomicUsize = AtomicUsize::new(0);
+
+    /// The module has to know what was deleted before an error.
+    #[test]
+    fn error_is_no_reason_not_to_tell() {
+        let geometry = geometry(0);
+        let store = store(geometry);
+        for _ in 0..2 {
+            store.begin(&INFO).append(b"text", true).unwrap();
+        }
+        let mut bytes = vec![0; 8192];
+        assert!(store.memory().read(0, &mut bytes));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let session = Session {
+            source: Source::new(Some(file.path().to_owned()), 0, None).unwrap(),
+            found: detect(&bytes, &Hints::default()).unwrap(),
+            bytes: bytes.clone(),
+            colour: false,
+        };
+        let records = session.records(false);
+        assert_eq!(records.len(), 2);
+        for (is_changed, told) in [([true; 2], 0), ([false, true], 1)] {
+            let mut now = bytes.clone();
+            for (slot, is_changed) in is_changed.into_iter().enumerate() {
+                now[slot * geometry.stride() + 100] ^= u8::from(is_changed);
+            }
+            fs::write(file.path(), now).unwrap();
+            let tell = || {
+                TOLD.fetch_add(1, Ordering::Relaxed);
+            };
+            let delete = || {
+                let mut deleter = Deleter::open(&session)?;
+                deleter.tell = Some(tell);
+                records
+                    .iter()
+                    .try_for_each(|record| deleter.record(record, false))
+            };
+            let error = format!("{:#}", delete().unwrap_err());
+            assert_eq!(error.contains("Nothing was changed"), told == 0, "{error}");
+            assert_eq!(TOLD.load(Ordering::Relaxed), told);
         }
     }
 }

@@ -135,7 +135,6 @@ fn clear(mut deleter: Deleter<'_>, dir: &Path, saved: &[(&Record, PathBuf)]) -> 
         }
         deleter.record(record, false)?;
     }
-    deleter.finish();
     Ok(())
 }
 
