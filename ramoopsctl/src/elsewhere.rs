@@ -90,22 +90,32 @@ pub(crate) fn lines(found: &Found, source: &Source, len: usize) -> Vec<String> {
 }
 
 fn what(found: &Found, other: &Other) -> String {
-    let count = records(other.records + other.broken);
+    let all = other.records + other.broken + other.unread;
+    let count = records(all);
     let whose = match other.is_stock {
         true => " of stock ramoops",
         false => "",
     };
-    let broken = match (other.records, other.broken) {
-        (_, 0) => String::new(),
-        (0, 1) => ", damaged or torn,".to_owned(),
-        (0, _) => ", all of them damaged or torn,".to_owned(),
-        (_, broken) => format!(", {broken} of them damaged or torn,"),
-    };
+    let mut state =
+        part(other.broken, all, "damaged or torn") + &part(other.unread, all, "not checked");
+    if !state.is_empty() {
+        state.push(',');
+    }
     let is_same =
         (other.place.offset, other.place.missing) == (found.place.offset, found.place.missing);
     match is_same {
-        true => format!("{count}{whose}{broken} with other parameters"),
-        false => format!("{count}{broken} in another region"),
+        true => format!("{count}{whose}{state} with other parameters"),
+        false => format!("{count}{state} in another region"),
+    }
+}
+
+/// Says of how many records something is true.
+fn part(count: usize, all: usize, what: &str) -> String {
+    match count {
+        0 => String::new(),
+        1 if all == 1 => format!(", {what}"),
+        count if count == all => format!(", all of them {what}"),
+        count => format!(", {count} of them {what}"),
     }
 }
 

@@ -15,3 +15,4 @@ mod others;
 mod records;
 mod strangers;
 mod torn;
+mod unread;

@@ -23,7 +23,10 @@ mod seals;
 mod strangers;
 mod whole;
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    cmp::Reverse, //
+};
 
 use ringbuf::{
     layout::{
@@ -86,6 +89,8 @@ pub struct Other {
     pub records: usize,
     /// How many are damaged or torn.
     pub broken: usize,
+    /// How many were not checked: there were too many seals.
+    pub unread: usize,
     /// Stock ramoops wrote them.
     pub is_stock: bool,
     /// The newest of them may be newer than what is shown, but lies where programs write to (pmsg).
@@ -109,7 +114,7 @@ pub struct Found {
     pub is_given: bool,
     /// All that tells of this layout lies where programs write to (pmsg).
     pub is_doubtful: bool,
-    /// What else there is, the newest first.
+    /// What else there is, the newest first; but what was not checked comes last.
     pub others: Vec<Other>,
     /// Where in the region records of stock ramoops lie that no known parameters show.
     pub unexplained: Vec<usize>,
@@ -189,6 +194,9 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
             ..other(bytes, group)
         })
         .collect();
+    // Of those of which nothing was checked, forged ones are many, and hold little each.
+    others
+        .sort_by_key(|other| (other.records + other.broken == 0).then_some(Reverse(other.unread)));
     if let Some(group) = chosen {
         let place = place(bytes, group);
         let strangers = strangers::find(bytes, &place, &group.geometry, &seals);
@@ -198,6 +206,7 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
                 params: *geometry.params(),
                 records,
                 broken: 0,
+                unread: 0,
                 is_stock: true,
                 may_be_newer: false,
             };
@@ -246,7 +255,7 @@ fn is_named(bytes: &[u8], group: &Group, chosen: Option<&Group>) -> bool {
         Some(chosen) => chosen.base == group.base || is_all(chosen),
         None => is_all(group),
     };
-    let is_there = group.records > 0 || (group.broken > 0 && is_here);
+    let is_there = group.records > 0 || group.unread > 0 || (group.broken > 0 && is_here);
     is_there && !chosen.is_some_and(|chosen| chosen.covers(group))
 }
 
@@ -256,6 +265,7 @@ fn other(bytes: &[u8], group: &Group) -> Other {
         params: *group.geometry.params(),
         records: group.records,
         broken: group.broken,
+        unread: group.unread,
         is_stock: false,
         may_be_newer: false,
     }

@@ -67,6 +67,8 @@ pub(super) struct Group {
     pub(super) records: usize,
     /// How many are damaged or torn.
     pub(super) broken: usize,
+    /// How many were not read.
+    pub(super) unread: usize,
     /// The newest one, as `Order` ranks it. `None`: all of them lie where programs write to.
     pub(super) rank: Option<u64>,
     /// The newest one of those that lie there.
@@ -83,6 +85,7 @@ impl Group {
             seals: 0,
             records: 0,
             broken: 0,
+            unread: 0,
             rank: None,
             doubtful: None,
         }
@@ -119,7 +122,9 @@ enum Fate {
     Broken,
     /// Somebody else's lies in front of the seal.
     Foreign,
-    /// It was deleted, or not read.
+    /// The budget was used up. Those that used it may be forged.
+    Unread,
+    /// It was deleted, or it is not there.
     Gone,
 }
 
@@ -220,6 +225,7 @@ impl Seals {
             match fate {
                 Fate::Whole => group.records += 1,
                 Fate::Broken => group.broken += 1,
+                Fate::Unread => group.unread += 1,
                 Fate::Foreign | Fate::Gone => (),
             }
             let newest = match is_doubtful {
@@ -291,7 +297,10 @@ fn read_payloads<'a>(bytes: &[u8], wholes: &'a [Whole]) -> (Vec<(&'a Whole, Fate
             let wrong = content.bad_blocks + content.corrected.div_ceil(ECC_MAX / 2);
             budget = budget.saturating_sub(wrong.saturating_mul(BAD_BLOCK));
         }
-        let fate = Fate::of(content.map(|content| content.kind));
+        let fate = match left {
+            Some(_) => Fate::of(content.map(|content| content.kind)),
+            None => Fate::Unread,
+        };
         if fate == Fate::Whole {
             // The payload was read, so it is all there.
             let begin = whole.at - whole.geometry.payload_capacity();
