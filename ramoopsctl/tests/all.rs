@@ -12,6 +12,7 @@ mod hostile;
 mod json;
 mod order;
 mod others;
+mod pmsg;
 mod records;
 mod strangers;
 mod torn;

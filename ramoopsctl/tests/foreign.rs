@@ -19,7 +19,7 @@ use ringbuf::{
 };
 
 /// A region that mainline's ramoops was loaded on.
-fn loaded(params: Params) -> (Geometry, Vec<u8>) {
+pub(crate) fn loaded(params: Params) -> (Geometry, Vec<u8>) {
     let geometry = Geometry::new(params).unwrap();
     let mut image = vec![0; params.mem_size];
     mainline::load(&mut image, &geometry);
@@ -38,7 +38,7 @@ fn loaded(params: Params) -> (Geometry, Vec<u8>) {
 }
 
 /// Writes into a zone as into a ring.
-fn ring(zone: &mut [u8], sig: u32, text: &[u8]) {
+pub(crate) fn ring(zone: &mut [u8], sig: u32, text: &[u8]) {
     let capacity = zone.len() - 12;
     let header = Header {
         sig,

@@ -11,8 +11,18 @@
 //! much of it there is, adds to the evidence or takes from it. A compressed record has zero bytes, but
 //! who writes the text hardly chooses them; what is a header by accident is one among those of all
 //! zones.
+//!
+//! The pmsg zone holds any bytes that programs write. But its header is in front of all of them, and
+//! says how many there are; once the ring has wrapped, that is all of the zone. So what lies within
+//! the data of a header is left out, and no program can put one in front of that of its zone. In the
+//! data of other zones there should be none. If there is one, a bit of a size has flipped, or a header
+//! is left of other parameters: then nothing is left out ([`Evidence::is_explained`]). Records that
+//! are left out are told all the same.
 
-use std::ops::Range;
+use std::{
+    collections::VecDeque,
+    ops::Range, //
+};
 
 use memchr::memmem;
 use ringbuf::{
@@ -46,6 +56,10 @@ pub(super) struct Evidence<'a> {
     pub(super) bytes: &'a [u8],
     /// What looks like the header of a zone, by offset.
     pub(super) headers: Vec<Hit>,
+    /// Records that were left out: they lie within the data of one of these headers.
+    pub(super) inside: Vec<usize>,
+    /// The headers within whose data others lie.
+    covers: Vec<usize>,
 }
 
 /// What looks like the header of a zone.
@@ -55,6 +69,18 @@ pub(super) struct Hit {
     pub(super) header: Header,
     /// A stamp follows it.
     pub(super) is_stamped: bool,
+}
+
+impl Hit {
+    /// Where the data lie of which it tells.
+    pub(super) fn data(&self) -> Range<usize> {
+        let begin = self.offset + HEADER_LEN;
+        begin..begin + self.header.size as usize
+    }
+
+    fn is_record(&self) -> bool {
+        self.header.size != 0 && self.is_stamped
+    }
 }
 
 /// How a zone map compares with the headers.
@@ -86,10 +112,11 @@ fn is_most(words: usize, tried: usize, ecc: usize) -> bool {
 }
 
 impl<'a> Evidence<'a> {
-    /// Collects the headers that `is_free` lets pass.
-    pub(super) fn gather(bytes: &'a [u8], is_free: impl Fn(&Hit) -> bool) -> Self {
+    /// Collects the headers that `is_free` lets pass; not those within the data of others, unless all
+    /// are wanted.
+    pub(super) fn gather(bytes: &'a [u8], is_free: impl Fn(&Hit) -> bool, wants_all: bool) -> Self {
         let sig = SIG.to_ne_bytes();
-        let hit = |offset: usize| {
+        let hits = memmem::find_iter(bytes, &sig).filter_map(|offset| {
             let header = header_at(bytes, offset).filter(|header| {
                 offset % 2 == 0 && header.start <= header.size && header.size < SIZE_MAX
             })?;
@@ -99,30 +126,60 @@ impl<'a> Evidence<'a> {
                 is_stamped: has_stamp(bytes, offset + HEADER_LEN),
             };
             is_free(&hit).then_some(hit)
-        };
-        let mut headers: Vec<Hit> = memmem::find_iter(bytes, &sig)
-            .filter_map(hit)
-            .take(HITS_MAX)
-            .collect();
-        let end = headers.last().map_or(0, |hit| hit.offset + 1);
-        if headers.len() == HITS_MAX {
-            // The zones at the end matter even if there are too many in front of them.
-            let last = memmem::rfind_iter(&bytes[end..], &sig);
-            let mut last: Vec<Hit> = last
-                .filter_map(|offset| hit(end + offset))
-                .take(LAST_HITS)
-                .collect();
-            last.reverse();
-            headers.extend(last);
+        });
+        let mut headers = Vec::new();
+        let mut inside = Vec::new();
+        let mut covers = Vec::new();
+        // The zones at the end matter even if there are too many in front of them.
+        let mut last = VecDeque::new();
+        let mut cover: Option<Hit> = None;
+        for hit in hits {
+            if let Some(cover) = cover.filter(|cover| cover.data().contains(&hit.offset)) {
+                if covers.last() != Some(&cover.offset) && covers.len() < HITS_MAX {
+                    covers.push(cover.offset);
+                }
+                if hit.is_record() && inside.len() < HITS_MAX {
+                    inside.push(hit.offset);
+                }
+                continue;
+            }
+            cover = Some(hit).filter(|hit| !wants_all && hit.data().end <= bytes.len());
+            if headers.len() < HITS_MAX {
+                headers.push(hit);
+                continue;
+            }
+            if last.len() == LAST_HITS {
+                last.pop_front();
+            }
+            last.push_back(hit);
         }
-        Self { bytes, headers }
+        headers.extend(last);
+        Self {
+            bytes,
+            headers,
+            inside,
+            covers,
+        }
+    }
+
+    /// Whether nothing was left out.
+    pub(super) fn is_all(&self) -> bool {
+        self.covers.is_empty()
+    }
+
+    /// Whether a geometry explains why something was left out: it lies within the data of the last
+    /// header, behind the dmesg zones. No header follows that of the pmsg zone.
+    pub(super) fn is_explained(&self, geometry: &Geometry) -> bool {
+        let (dmesg_end, _) = geometry.console();
+        let last = self.headers.last().map(|hit| hit.offset);
+        let last = last.filter(|offset| *offset >= dmesg_end);
+        self.covers.iter().all(|offset| Some(*offset) == last)
     }
 
     /// Returns where records are that are known by their stamp.
     pub(super) fn records(&self) -> impl Iterator<Item = usize> + '_ {
         let hits = self.headers.iter();
-        hits.filter(|hit| hit.header.size != 0 && hit.is_stamped)
-            .map(|hit| hit.offset)
+        hits.filter(|hit| hit.is_record()).map(|hit| hit.offset)
     }
 
     /// Whether most of the headers of these zones have the parity that belongs to them.

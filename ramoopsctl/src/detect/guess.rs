@@ -20,6 +20,7 @@ use super::{
     candidate::Candidate,
     evidence::{
         Evidence,
+        Hit,
         Score,
         HITS_MAX, //
     },
@@ -35,8 +36,26 @@ const SAMPLE: usize = 128;
 /// So many geometries are compared with all headers.
 const SHORTLIST: usize = 512;
 
-/// Looks for the geometry that explains the evidence best.
-pub(super) fn search(evidence: &Evidence<'_>, hints: &Hints) -> Option<(Geometry, Score)> {
+/// Collects the headers that `is_free` lets pass, and looks for the geometry that explains them best.
+pub(super) fn explain<'a>(
+    bytes: &'a [u8],
+    is_free: impl Fn(&Hit) -> bool,
+    hints: &Hints,
+) -> (Evidence<'a>, Option<(Geometry, Score)>) {
+    let evidence = Evidence::gather(bytes, &is_free, false);
+    let found = search(&evidence, hints);
+    let is_good = found.is_some_and(|(geometry, score)| {
+        score.fits > score.strays && evidence.is_explained(&geometry)
+    });
+    if is_good || evidence.is_all() {
+        return (evidence, found);
+    }
+    let evidence = Evidence::gather(bytes, &is_free, true);
+    let found = search(&evidence, hints);
+    (evidence, found)
+}
+
+fn search(evidence: &Evidence<'_>, hints: &Hints) -> Option<(Geometry, Score)> {
     if evidence.headers.is_empty() {
         return None;
     }

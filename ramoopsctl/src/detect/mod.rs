@@ -44,8 +44,11 @@ pub use self::hints::{
 };
 use self::{
     candidate::DEFAULT_SIZE,
-    evidence::Evidence,
-    guess::search,
+    evidence::{
+        Evidence,
+        Hit, //
+    },
+    guess::explain,
     ranges::Ranges,
     seals::{
         Group,
@@ -227,8 +230,12 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         return Ok(whole(Layout::Mtdoops(page), fits));
     }
     let first = evidence.records().next();
+    let inside = evidence.inside.iter().copied();
     Ok(Found {
         strays: score.strays,
+        unexplained: inside
+            .filter(|at| !strangers::is_shown(bytes, &geometry, *at))
+            .collect(),
         elsewhere: first.filter(|_| score.fits <= score.strays),
         others,
         ..whole(Layout::Ramoops(geometry), score.fits)
@@ -277,11 +284,9 @@ fn stock<'a>(
     hints: &Hints,
     vouched: &Ranges,
 ) -> Result<(Geometry, Evidence<'a>), GeometryError> {
-    let evidence = Evidence::gather(bytes, |hit| {
-        !vouched.overlap(hit.offset..hit.offset + HEADER_LEN)
-    });
-    let found = search(&evidence, hints).filter(|(_, score)| score.fits > score.strays);
-    if let Some((geometry, _)) = found {
+    let is_free = |hit: &Hit| !vouched.overlap(hit.offset..hit.offset + HEADER_LEN);
+    let (evidence, found) = explain(bytes, is_free, hints);
+    if let Some((geometry, _)) = found.filter(|(_, score)| score.fits > score.strays) {
         return Ok((geometry, evidence));
     }
     let geometry = Geometry::new(Params {

@@ -15,8 +15,8 @@ use ringbuf::{
 };
 
 use super::{
-    evidence::Evidence,
-    guess::search,
+    evidence::Hit,
+    guess::explain,
     hints::Hints,
     pmsg,
     seals::{
@@ -40,7 +40,7 @@ pub(super) struct Strangers {
 pub(super) fn find(bytes: &[u8], place: &Place, geometry: &Geometry, seals: &Seals) -> Strangers {
     let region = &bytes[place.offset..place.offset + place.len];
     let has_pmsg = has_pmsg(region, place, geometry);
-    let evidence = Evidence::gather(region, |hit| {
+    let is_free = |hit: &Hit| {
         let at = place.offset + hit.offset;
         let offset = place.missing + hit.offset;
         let is_known = is_zone(geometry, offset, &hit.header)
@@ -48,14 +48,17 @@ pub(super) fn find(bytes: &[u8], place: &Place, geometry: &Geometry, seals: &Sea
             || seals.vouched.overlap(at..at + HEADER_LEN)
             || (has_pmsg && is_in_pmsg(geometry, offset));
         !is_known
-    });
+    };
+    let (evidence, other) = explain(region, is_free, &Hints::default());
+    let inside = evidence.inside.iter().copied();
     let in_region = |at| place.missing + at;
-    let mut rest: Vec<usize> = evidence.records().map(in_region).collect();
+    let mut rest: Vec<usize> = evidence.records().chain(inside).map(in_region).collect();
+    rest.sort_unstable();
     // Of a part of a region it is not known how it was divided.
     if rest.is_empty() || region.len() != geometry.mem_size() {
         return Strangers { found: None, rest };
     }
-    let Some((other, _)) = search(&evidence, &Hints::default()) else {
+    let Some((other, _)) = other else {
         return Strangers { found: None, rest };
     };
     let count = rest.len();
@@ -69,11 +72,12 @@ pub(super) fn find(bytes: &[u8], place: &Place, geometry: &Geometry, seals: &Sea
 
 /// Whether the file is a region of stock ramoops, and all that tells of a group lies in its pmsg zone.
 pub(super) fn hold_in_pmsg(bytes: &[u8], group: &Group, seals: &Seals) -> bool {
-    let evidence = Evidence::gather(bytes, |hit| {
+    let is_free = |hit: &Hit| {
         let header = hit.offset..hit.offset + HEADER_LEN;
         !seals.zones.contains(&hit.offset) && !seals.vouched.overlap(header)
-    });
-    let Some((geometry, _)) = search(&evidence, &Hints::default()) else {
+    };
+    let (evidence, found) = explain(bytes, is_free, &Hints::default());
+    let Some((geometry, _)) = found else {
         return false;
     };
     let mut records = evidence.records();
@@ -109,7 +113,7 @@ fn is_in_pmsg(geometry: &Geometry, offset: usize) -> bool {
 }
 
 /// Whether a zone map shows the record whose header is at `at`.
-fn is_shown(region: &[u8], geometry: &Geometry, at: usize) -> bool {
+pub(super) fn is_shown(region: &[u8], geometry: &Geometry, at: usize) -> bool {
     let stride = geometry.stride();
     let content = classify(&Image::new(region), geometry, at / stride);
     at % stride == 0 && content.is_some_and(|content| matches!(content.kind, Kind::Foreign(_)))
