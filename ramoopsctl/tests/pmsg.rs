@@ -4,10 +4,14 @@
 
 use crate::{
     common::{
-        store::mainline,
+        store::{
+            self,
+            mainline, //
+        },
         *, //
     },
     detect::{
+        dmesg_only,
         records,
         states,
         stderr, //
@@ -136,4 +140,40 @@ fn leftovers_hide_nothing() {
         );
     }
     assert!(states(&image, &geometry).len() >= 20);
+}
+
+/// A whole record among what programs write to it is no newer crash.
+#[test]
+fn seals_are_doubted() {
+    for others in [
+        [4096, 4096, 1 << 16],
+        [1 << 16, 1 << 16, 1 << 16],
+        [0, 0, 1 << 16],
+    ] {
+        let [console_size, ftrace_size, pmsg_size] = others;
+        let (geometry, image) = with_records(Params {
+            console_size,
+            ftrace_size,
+            pmsg_size,
+            ..params(1 << 20, 1 << 16)
+        });
+        for (record_size, step) in [(512, 1024), (1024, 576), (4096, 4096)] {
+            let mut image = image.clone();
+            fill(&mut image, &geometry, step, &header(b""));
+            let forged = Region::new(dmesg_only(1 << 20, record_size));
+            let slot = geometry.pmsg().0 / forged.geometry.stride() + 1;
+            store::forge(&forged.ram, &forged.geometry, slot, (9, 9, 0, 1));
+            let zone = slot * forged.geometry.stride()..(slot + 1) * forged.geometry.stride();
+            image[zone.clone()].copy_from_slice(&forged.image()[zone]);
+            let files = Files::new(&image);
+            let list = files.json(0, &["list", "--json"]);
+            let dmesg = records(&list)
+                .iter()
+                .filter(|record| record["origin"] == "dmesg");
+            let states: Vec<_> = dmesg.map(|record| &record["state"]).collect();
+            assert_eq!(states, ["foreign"; 3], "{others:?} {record_size}");
+            let said = stderr(&files.run(&["list"]));
+            assert!(said.contains("(pmsg): it may be forged"), "{said}");
+        }
+    }
 }

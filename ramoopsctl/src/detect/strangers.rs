@@ -82,8 +82,15 @@ pub(super) fn hold_in_pmsg(bytes: &[u8], group: &Group, seals: &Seals) -> bool {
     };
     let mut records = evidence.records();
     let is_theirs = records.any(|at| is_shown(bytes, &geometry, at));
-    let zone = pmsg::zone(bytes, 0, &geometry).filter(|_| is_theirs);
-    zone.is_some_and(|zone| zone.start <= group.first && group.last < zone.end)
+    // The guess may take the zone for that of the console, and its size is a guess as well. The
+    // header tells how much programs wrote; what an earlier boot left lies behind that.
+    let begins = [geometry.console().0, geometry.pmsg().0];
+    let headers = evidence.headers.iter();
+    let written = headers
+        .filter(|hit| begins.contains(&hit.offset))
+        .map(Hit::data);
+    let mut zones = written.chain(pmsg::zone(bytes, 0, &geometry));
+    is_theirs && zones.any(|zone| zone.start <= group.first && group.last < zone.end)
 }
 
 /// Whether there may be such a header at the beginning of a zone, and it lies there.
