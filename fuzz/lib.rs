@@ -16,6 +16,7 @@ use ringbuf::{
     },
     read_text,
     salvage_extent,
+    store::LOOP_SECS,
     table_len,
     Census,
     DumpInfo,
@@ -125,7 +126,7 @@ impl Bytes<'_> {
 
 /// What the module sets if nobody says otherwise (`loop_secs=600`).
 pub const OPTIONS: Options = Options {
-    loop_ns: 600_000_000_000,
+    loop_ns: LOOP_SECS * 1_000_000_000,
 };
 
 /// Opens the store, and looks whether what it counts can be.

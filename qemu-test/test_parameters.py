@@ -71,7 +71,7 @@ def test_parameters_are_readable_by_root_only(vm: VM) -> None:
     vm.ramoops()
     files = vm.ok("cd /sys/module/rust_ramoops/parameters; stat -c '%n %a' *").splitlines()
     modes = dict(file.split() for file in files)
-    assert modes.pop("rescan") == "200"
+    assert modes.pop("rescan") == "600"
     assert set(modes.values()) == {"400"}
 
 

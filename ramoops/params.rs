@@ -31,7 +31,8 @@ pub(crate) mod values {
                 Text, //
             }, //
         },
-        ramoops::rescan::Rescan, //
+        ramoops::rescan::Rescan,
+        ringbuf::store::LOOP_SECS, //
     };
 
     crate::module_params! { "rust_ramoops":
@@ -80,11 +81,11 @@ pub(crate) mod values {
             "deflate: compress text where a record holds more of it then; none (default): it is \
             readable without inflating";
         /// What is a panic loop.
-        loop_secs: Size = Size::new(600), 0o400, 0, "ulong",
+        loop_secs: Size = Size::new(LOOP_SECS), 0o400, 0, "ulong",
             "a crash so many seconds after boot, or sooner, continues a panic loop, whose first \
             crash is kept while other records can make room (default 600; 0: off)";
         /// Reads the region again.
-        rescan: Rescan = Rescan, 0o200, 0, "bool",
+        rescan: Rescan = Rescan, 0o600, 0, "bool",
             "write 1 to it in sysfs to read the region again, after records in it were deleted";
     }
 }

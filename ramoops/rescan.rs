@@ -39,8 +39,8 @@ impl Param for Rescan {
         Ok(())
     }
 
-    fn show(&self, _f: &mut dyn fmt::Write) -> fmt::Result {
-        Ok(())
+    fn show(&self, f: &mut dyn fmt::Write) -> fmt::Result {
+        f.write_str("0")
     }
 }
 

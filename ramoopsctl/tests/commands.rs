@@ -47,7 +47,7 @@ fn map_shows_zones() {
     let files = Files::new(&region.image());
     let map = files.text(0, &["map"]);
     let lines: Vec<&str> = map.lines().collect();
-    assert_eq!(lines.len(), 8, "{map}");
+    assert_eq!(lines.len(), 9, "{map}");
     assert!(
         lines[1].contains("dmesg 0      [#.......................] sealed"),
         "{map}"
@@ -58,13 +58,23 @@ fn map_shows_zones() {
     );
     assert!(lines[3].ends_with("seq 3, newest"), "{map}");
     assert!(
-        lines[4].contains("dmesg 3-14   [........................] zero"),
+        lines[4].ends_with("dmesg 3      [........................] zero     next"),
         "{map}"
     );
-    assert!(lines[7].contains("ftrace"), "{map}");
+    assert!(
+        lines[5].ends_with("dmesg 4-14   [........................] zero"),
+        "{map}"
+    );
+    assert!(lines[8].contains("ftrace"), "{map}");
     let map = files.json(0, &["map", "--json"]);
     assert_eq!(map["zones"].as_array().unwrap().len(), 18);
     assert_eq!(map["zones"][2]["newest"], true);
+    let zones = map["zones"].as_array().unwrap().iter();
+    let next = zones.map(|zone| zone["next"].as_bool().unwrap());
+    assert_eq!(
+        next.collect::<Vec<_>>(),
+        (0..18).map(|zone| zone == 3).collect::<Vec<_>>()
+    );
 }
 
 #[test]

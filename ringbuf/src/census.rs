@@ -4,6 +4,10 @@
 
 use super::{
     geometry::Geometry,
+    kind::{
+        Content,
+        Kind, //
+    },
     layout::{
         Header,
         Params,
@@ -11,11 +15,7 @@ use super::{
         ZONE_MIN, //
     },
     memory::Memory,
-    others::OTHERS_MAX,
-    read::{
-        Content,
-        Kind, //
-    }, //
+    others::OTHERS_MAX, //
 };
 
 /// How many zones are looked at for each record size when guessing another geometry.

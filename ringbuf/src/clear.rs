@@ -4,6 +4,7 @@
 
 use super::{
     geometry::Geometry,
+    kind::Kind,
     layout::{
         Header,
         ECC_MAX,
@@ -12,10 +13,7 @@ use super::{
         SIG, //
     },
     memory::Memory,
-    read::{
-        classify,
-        Kind, //
-    }, //
+    read::classify, //
 };
 
 /// How long a piece of a zone is that is overwritten at once.

@@ -49,6 +49,7 @@ mod current;
 pub mod ecc;
 pub mod fit;
 pub mod geometry;
+pub mod kind;
 pub mod layout;
 mod loops;
 pub mod memory;
@@ -78,6 +79,11 @@ pub use self::{
         Geometry,
         GeometryError, //
     },
+    kind::{
+        Content,
+        Foreign,
+        Kind, //
+    },
     layout::{
         Params,
         Seal, //
@@ -91,10 +97,7 @@ pub use self::{
         classify,
         header,
         read_text,
-        salvage_extent,
-        Content,
-        Foreign,
-        Kind, //
+        salvage_extent, //
     },
     store::{
         Busy,

@@ -13,6 +13,10 @@ use super::{
         Census, //
     },
     geometry::Geometry,
+    kind::{
+        Foreign,
+        Kind, //
+    },
     layout::{
         Header,
         Seal,
@@ -29,9 +33,7 @@ use super::{
     others::Others,
     read::{
         classify,
-        header,
-        Foreign,
-        Kind, //
+        header, //
     },
     seq::Order,
     table::{

@@ -42,6 +42,9 @@ use super::{
     write::Writer, //
 };
 
+/// `loop_secs` of the module, unless it is told otherwise: see [`Options::loop_ns`].
+pub const LOOP_SECS: u64 = 600;
+
 /// How a store is to behave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {

@@ -22,6 +22,7 @@ use crate::{
     },
     ringbuf::{
         self,
+        store::LOOP_SECS,
         table_len,
         DumpInfo,
         Geometry,
@@ -36,7 +37,7 @@ const SEED: u64 = 1;
 
 /// What the module sets if nobody says otherwise (`loop_secs=600`).
 const OPTIONS: Options = Options {
-    loop_ns: 600_000_000_000,
+    loop_ns: LOOP_SECS * 1_000_000_000,
 };
 
 type Store = ringbuf::Store<Arc<Region>, Vec<Slot>>;

@@ -69,7 +69,8 @@ fn no_dump_is_forgotten() {
             for thread in threads {
                 thread.join().unwrap();
             }
-            let known = model.tables[model.current.index()].load(Relaxed);
+            let known = model.tables[model.current.enter()].load(Relaxed);
+            model.current.leave();
             assert_eq!(known, model.region.load(Relaxed));
             // Nobody is left behind.
             assert!(model.rescan());

@@ -12,15 +12,21 @@ use anstyle::Style;
 use anyhow::Result;
 use ringbuf::{
     seq::Order,
+    store::LOOP_SECS,
+    table_len,
     Content,
     Geometry,
-    Kind, //
+    Kind,
+    Options,
+    Slot,
+    Store, //
 };
 use serde::Serialize;
 
 use crate::{
     cli::JsonArgs,
     detect::Layout,
+    image::Image,
     mtdoops,
     report::{
         self,
@@ -64,6 +70,8 @@ struct Zone {
     seq: Option<u64>,
     /// Whether it is the newest record of ours.
     newest: bool,
+    /// Whether rust_ramoops would store the next record here.
+    next: bool,
     #[serde(skip)]
     style: Style,
 }
@@ -73,6 +81,8 @@ impl Zone {
     fn is_like(&self, other: &Self) -> bool {
         self.seq.is_none()
             && other.seq.is_none()
+            && !self.next
+            && !other.next
             && (self.name, self.state, self.used) == (other.name, other.state, other.used)
     }
 }
@@ -136,6 +146,7 @@ fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
         .iter()
         .filter_map(seq)
         .max_by_key(|seq| order.rank(*seq));
+    let next = next(&session.bytes, geometry);
     let mut map: Vec<Zone> = (0..)
         .zip(&contents)
         .map(|(index, content)| {
@@ -156,6 +167,7 @@ fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
                 state,
                 seq,
                 newest: seq.is_some() && seq == newest,
+                next: next == Some(index),
                 style,
             }
         })
@@ -183,10 +195,22 @@ fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
             state,
             seq: None,
             newest: false,
+            next: false,
             style,
         }
     }));
     map
+}
+
+/// Returns the slot that the module would take next, unless it is told another `loop_secs`.
+fn next(bytes: &[u8], geometry: &Geometry) -> Option<usize> {
+    let table = || (0..table_len(geometry.slots())).map(|_| Slot::default());
+    let tables = [(); 2].map(|()| table().collect::<Vec<_>>());
+    let options = Options {
+        loop_ns: LOOP_SECS * 1_000_000_000,
+    };
+    let (_, census) = Store::open(Image::new(bytes), *geometry, tables, options).ok()?;
+    census.next
 }
 
 fn mtdoops(session: &Session, page_size: usize) -> Vec<Zone> {
@@ -212,6 +236,7 @@ fn mtdoops(session: &Session, page_size: usize) -> Vec<Zone> {
                 state,
                 seq: page.map(|page| page.seq.into()),
                 newest: page.is_some() && newest == Some(offset),
+                next: false,
                 style,
             }
         })
@@ -261,6 +286,9 @@ fn print(session: &Session, zones: &[Zone]) -> Result<()> {
         notes.extend(first.seq.map(|seq| format!("seq {seq}")));
         if first.newest {
             notes.push("newest".to_owned());
+        }
+        if first.next {
+            notes.push("next".to_owned());
         }
         // Padded before it is coloured.
         let state = format!("{:<8}", first.state);

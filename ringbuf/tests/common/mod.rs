@@ -22,6 +22,7 @@ use ringbuf::{
         SIG, //
     },
     read_text,
+    store::LOOP_SECS,
     table_len,
     Census,
     Content,
@@ -158,9 +159,9 @@ pub fn encode(block: &[u8], parity: &mut [u8]) {
 
 pub type TestStore<'a> = Store<&'a Ram, Vec<Slot>>;
 
-/// What the module does unless it is told otherwise: `loop_secs=600`.
+/// What the module does unless it is told otherwise.
 pub const DEFAULT: Options = Options {
-    loop_ns: 600_000_000_000,
+    loop_ns: LOOP_SECS * 1_000_000_000,
 };
 
 /// Dmesg zones only.
