@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The whole reader, over any image and any hints: it ends, its output is bounded and safe to print,
-//! and what it calls complete was stored so.
+//! and what it calls complete was stored so. And over logs that are made of what means something to a
+//! reader: none of it counts.
 
 #![no_main]
 
@@ -10,7 +11,8 @@ use ramoopsctl::{
     detect::{
         detect,
         Format,
-        Hints, //
+        Hints,
+        Layout, //
     },
     json,
     record::{
@@ -38,9 +40,72 @@ fn hint(input: &mut Bytes<'_>) -> Option<usize> {
     }
 }
 
+/// A log of magic numbers, stamps, and pieces of the seals that are there. As all text, it has no zero
+/// bytes, and ends in a newline.
+fn hostile_log(input: &mut Bytes<'_>, image: &[u8], room: usize) -> Vec<u8> {
+    let mut log = Vec::new();
+    while log.len() < room && !input.0.is_empty() {
+        match input.u8() % 8 {
+            0 => log.extend(b"DBGC"),
+            1 => log.extend(b"SEAL"),
+            2 => log.extend(b"SEAW"),
+            3 => log.extend(b"====1999999999.000000-D\nPanic#9 Part1\n"),
+            4 => log.extend(b"====1999999999.000000-C\n"),
+            5 => {
+                let (at, len) = (input.u16() % image.len(), input.u8());
+                log.extend(image.iter().skip(at).take(len.into()));
+            }
+            _ => {
+                let len = input.u8() % 64;
+                log.extend((0..len).map(|_| input.u8()));
+            }
+        }
+    }
+    log.truncate(room.saturating_sub(1));
+    log.iter_mut()
+        .filter(|byte| **byte == 0)
+        .for_each(|byte| *byte = 1);
+    log.push(b'\n');
+    log
+}
+
+/// Whatever a log says: all records are found where they are, and are whole.
+fn read_hostile_logs(input: &mut Bytes<'_>) {
+    let Some(geometry) = small_geometry(input) else {
+        return;
+    };
+    let ram = Ram::new(vec![0; geometry.mem_size()]);
+    let (store, _) = open(&ram, &geometry, OPTIONS);
+    let dumps = 1 + usize::from(input.u8()) % 8;
+    for _ in 0..dumps {
+        let image = ram.bytes.borrow().clone();
+        let mut dump = store.begin(&INFO);
+        let log = hostile_log(input, &image, dump.room());
+        if dump.append(&log, true).is_err() {
+            return;
+        }
+    }
+    let image = ram.bytes.borrow();
+    let found = detect(&image, &Hints::default()).unwrap();
+    assert_eq!(found.layout, Layout::Ramoops(geometry));
+    let region = Region {
+        bytes: &found.region(&image),
+        layout: found.layout,
+    };
+    let states: Vec<State> = region
+        .records(false)
+        .iter()
+        .map(|record| record.state)
+        .collect();
+    assert_eq!(states, vec![State::Complete; dumps.min(geometry.slots())]);
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Bytes(data);
     let mode = input.u8();
+    if mode & 16 != 0 {
+        return read_hostile_logs(&mut input);
+    }
     let hints = Hints {
         format: match mode & 3 {
             0 => Some(Format::Ramoops),
