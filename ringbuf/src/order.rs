@@ -71,7 +71,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         self.settle(known, start);
         self.sort(start);
         self.count_newest(known.newest_other);
-        self.join(known.candidate);
+        self.join(known);
         self.build();
     }
 
@@ -153,7 +153,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
     }
 
     /// Leaves of the entries what [`Self::build`] needs, so that it can use the places of slots.
-    fn join(&self, candidate: u64) {
+    fn join(&self, known: &Known<'_>) {
+        let is_first = known.firsts.contains(&known.candidate);
         for at in 0..self.len() {
             let (worth, slot) = self.entry(at);
             let dump = worth.dump();
@@ -162,13 +163,20 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
             if dump != 0 && next < self.len() && self.entry(next).0.dump() == dump {
                 entry |= JOINED;
             }
-            if dump != 0 && dump == candidate {
-                entry |= IS_CANDIDATE;
-            }
+            let is_candidate = dump != 0 && dump == known.candidate;
             match worth.class() {
                 Class::First => entry |= IS_FIRST,
-                Class::Newest => entry |= IS_NEWEST,
+                Class::Newest => {
+                    entry |= IS_NEWEST;
+                    // What names it does not lie in a slot. It is kept when there is a newer one.
+                    if is_candidate && is_first {
+                        self.keep_candidate();
+                    }
+                }
                 _ => (),
+            }
+            if is_candidate && entry & IS_FIRST == 0 {
+                entry |= IS_CANDIDATE;
             }
             self.set_cell(at, entry);
         }

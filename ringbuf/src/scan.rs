@@ -111,10 +111,7 @@ impl Found {
             newest_time: self.newest.map(|(_, time)| time),
             newest_other: self.newest_other,
             firsts: self.firsts.dumps(),
-            candidate: match self.firsts.dumps().contains(&candidate) {
-                true => 0,
-                false => candidate,
-            },
+            candidate,
         });
         self.census.next = table.next();
         self.census.newest_seq = self.newest_seal.map(|(rank, _)| self.order.rank(rank));
