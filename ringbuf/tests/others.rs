@@ -419,3 +419,27 @@ fn spared_slots_are_those_of_the_latest() {
     let parts = (0..).take_while(|_| dump.append(b"part\n", false).is_ok());
     assert_eq!(parts.count(), 3);
 }
+
+/// A record that lies behind our slots names the newest of ours as the first of its loop.
+#[test]
+fn newest_is_the_first_of_a_loop() {
+    let ours = geometry(with(4096, 16 << 10, 0));
+    let (slots, other) = (ours.slots(), geometry(with(16 << 10, 0, 0)));
+    let ram = Ram::new(vec![0; MEM_SIZE]);
+    let (store, _) = open(&ram, &ours);
+    for _ in 0..slots {
+        append(&store, b"x").unwrap();
+    }
+    let newest = slots as u64;
+    forge(&ram, &other, 3, (newest + 1, newest + 1, newest, 1));
+    let (store, census) = open(&ram, &ours);
+    assert_eq!((census.sealed, census.others), (slots, 1));
+    // These continue no loop.
+    let info = DumpInfo {
+        boottime_ns: DEFAULT.loop_ns,
+        ..INFO
+    };
+    let dump = |_| store.begin(&info).append(b"y", true).unwrap();
+    let taken: Vec<usize> = (0..2 * slots).map(dump).collect();
+    assert!(!taken.contains(&(slots - 1)), "{taken:?}");
+}
