@@ -238,6 +238,9 @@ fn a_panic_is_stored_wherever_the_others_are_stopped() {
     });
 }
 
+/// So many schedules at least: that takes some ten seconds.
+const LOOKS: u64 = 30_000;
+
 /// To look for the next slot, as the status does, changes nothing, however often the region is read
 /// again meanwhile. (Random interleavings hardly ever come there.)
 #[test]
@@ -265,7 +268,7 @@ fn a_look_at_the_next_slot_beside_rescans() {
     };
     let (seed, runs) = (
         number("CHECKER_SEED", SEED),
-        30 * number("CHECKER_RUNS", RUNS),
+        number("CHECKER_RUNS", RUNS).max(LOOKS),
     );
     let scheduler = PctScheduler::new_from_seed(seed, 2, runs as usize);
     Runner::new(scheduler, Config::new()).run(move || assert_eq!(slots(true), slots(false)));
