@@ -312,6 +312,10 @@ impl Machine {
                 // It says what it was going to be.
                 return is_hidden.then_some(State::Ours(seal));
             }
+            // By mainline, which resets a zone without a signature.
+            if says_deleted(zone) {
+                return Some(State::Nothing);
+            }
             // The payload is hurt.
             let record = record.filter(|record| record.zone[end - SEAL_LEN..end] == *raw)?;
             let is_damaged = record.zone[4..HEADER_LEN] == *header;
