@@ -73,11 +73,12 @@ def test_a_reboot_between_commands_fails_the_test(vm: VM) -> None:
 def test_a_boot_that_hangs_is_tried_again_once_and_told(boot: Callable[..., VM], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(VM, "hung_boots", [])
     monkeypatch.setattr(VM, "hung_boots_allowed", 1)
-    with closing(boot(cmdline="rdinit=/bin/none")) as vm:
+    with closing(boot(cmdline="rdinit=/bin/none panic=0")) as vm:
         with pytest.raises(GuestError, match="hung, and was tried again"):
             vm.wait_for_boot(timeout=2)
     [report] = VM.hung_boots
-    assert "waited in vain for the guest's boot" in report and "RIP=" in report
+    assert "waited in vain for the guest's boot" in report
+    assert "CR3=" in report  # The registers, whatever mode the machine is in by then.
 
 
 def test_a_hang_of_a_guest_that_was_up_is_not_a_boot_that_hangs(vm: VM) -> None:
