@@ -17,8 +17,9 @@ TARGET = 0.7
 
 NOTES = """\
 What of this can be measured on real hardware: the store (`ringbuf/`) as a program of the host, in a full region of 256 KiB
-of ordinary memory, which the caches hold. "floor" is copying the same bytes, payload and seal, to the same places,
-and computing their CRC-32C, with the same functions. In nanoseconds per record, medians of {rounds} rounds, in which both
+of ordinary memory, which the caches hold. As in real logs, up to 1 KiB is left free where the next line does not fit.
+"floor" is copying the same bytes, payload and seal, to the same places, and computing their CRC-32C, with the same
+functions. In nanoseconds per record, medians of {rounds} rounds, in which both
 take turns; "speed" is the median of what the floor takes, divided by what storing takes in the same round."""
 
 

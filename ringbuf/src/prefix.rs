@@ -3,7 +3,6 @@
 //! The lines in front of the text of a record, and what counts as text.
 
 use super::layout::{
-    put,
     PREFIX_MAX,
     REASON_NAME_MAX, //
 };
@@ -103,7 +102,10 @@ impl Prefix {
     /// Appends `bytes`. They fit, see [`PREFIX_MAX`]; if not, they would be cut.
     #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        put(&mut self.bytes, self.len, bytes);
+        let free = self.bytes.get_mut(self.len..).unwrap_or_default();
+        for (to, from) in free.iter_mut().zip(bytes) {
+            *to = *from;
+        }
         self.len = self.len.saturating_add(bytes.len()).min(PREFIX_MAX);
     }
 
