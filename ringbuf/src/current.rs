@@ -35,7 +35,8 @@ impl Current {
         Self(AtomicU64::new(0))
     }
 
-    /// Begins a dump, or whatever else changes a table. Returns which one it uses until it [`Self::leave`]s.
+    /// Begins a dump, or whatever else changes a table. Returns which one it uses until it
+    /// [`Self::leave`]s.
     pub(super) fn enter(&self) -> usize {
         index(self.0.fetch_add(BEGUN | DUMP, Ordering::AcqRel))
     }

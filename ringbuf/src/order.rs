@@ -93,12 +93,11 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         let newest_slot = newest.map(|(.., slot)| slot);
         for slot in 0..self.len() {
             let worth = self.entry(slot).0;
-            let dump = worth.dump();
-            if newest_slot == Some(slot) || (dump != 0 && dump == newest_dump) {
-                self.note(slot, worth.moved_to(Class::Newest));
-            } else if dump != 0 && known.firsts.contains(&dump) {
-                self.note(slot, worth.moved_to(Class::First));
-            }
+            let worth = match newest_slot == Some(slot) {
+                true => worth.moved_to(Class::Newest),
+                false => worth.among(newest_dump, known.firsts),
+            };
+            self.note(slot, worth);
         }
     }
 

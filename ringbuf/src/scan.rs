@@ -40,10 +40,7 @@ use super::{
         Slot,
         Table, //
     },
-    worth::{
-        Class,
-        Worth, //
-    }, //
+    worth::Worth, //
 };
 
 /// Which loop of crashes the next dump may continue.
@@ -299,15 +296,10 @@ impl Found {
 
     /// Returns what a slot will be worth when all are noted, but for its order within a class.
     fn settled(&self, worth: Worth) -> Worth {
-        let worth = worth.placed(self.newest.map(|(_, time)| time), None);
-        let dump = worth.dump();
-        if dump != 0 && self.newest.is_some_and(|(newest, _)| newest.dump() == dump) {
-            worth.moved_to(Class::Newest)
-        } else if dump != 0 && self.firsts.dumps().contains(&dump) {
-            worth.moved_to(Class::First)
-        } else {
-            worth
-        }
+        let newest = self.newest.map_or(0, |(worth, _)| worth.dump());
+        worth
+            .placed(self.newest.map(|(_, time)| time), None)
+            .among(newest, self.firsts.dumps())
     }
 
     /// Whether one number is before another one, by those that were seen.

@@ -8,7 +8,8 @@
 //! is at the bottom, and the part with the oldest text, which is the first to go, on top. A slot
 //! without a record has a position of its own. There are as many cells as there are slots, and each
 //! serves one position of each round. Choosing a slot is a look at the head of the queue, however
-//! long that is. What stands out has a stack beside the queue, with a cell behind those: see [`OVERTAKEN`] and those after it.
+//! long that is. What stands out has a stack beside the queue, with a cell behind those: see [`OVERTAKEN`]
+//! and those after it.
 //!
 //! # A CPU may stop for ever anywhere
 //!
@@ -188,6 +189,7 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         let index = self.len().checked_add(kept)?;
         top(index, self.cell(index)?.load(Ordering::Acquire))
     }
+
     pub(super) fn is_candidate(&self, position: u64) -> bool {
         position == self.found.candidate.load(Ordering::Relaxed)
     }

@@ -94,6 +94,16 @@ impl Worth {
         Self { class, ..self }
     }
 
+    /// The same, if it belongs to the newest dump, or to one with which a loop of crashes began.
+    pub(super) fn among(self, newest: u64, firsts: &[u64]) -> Self {
+        match self.dump() {
+            0 => self,
+            dump if dump == newest => self.moved_to(Class::Newest),
+            dump if firsts.contains(&dump) => self.moved_to(Class::First),
+            _ => self,
+        }
+    }
+
     /// Whether it tells its age.
     fn is_dated(self) -> bool {
         self.class > Class::Undated && self.part != BEHIND
