@@ -106,4 +106,6 @@ def test_a_panic_within_an_nmi_is_kept(vm: VM, records: Reader) -> None:
     vm.ok("echo 1 > /proc/sys/kernel/unknown_nmi_panic")
     vm.nmi()
     [record] = records(vm, record_size=RECORD_SIZE)
-    assert record.kind == "sealed" and record.reason == PANIC and "<NMI>" in record.text
+    assert record.kind == "sealed" and record.reason == PANIC
+    # Where it hits user space, the trace has no section of its own for it.
+    assert "exc_nmi" in record.text

@@ -97,6 +97,8 @@ class VM:
         # On a busy host the clocksource watchdog of one emulated CPU waits for the other with its interrupts off, and may do
         # so for ever (watchdog_check_skew on one, stop_one_cpu on the other): a boot with two CPUs hung now and then.
         kernel_args.append("tsc=reliable")
+        # There, too, emulated CPUs and timers wait for the host, and that is no stall.
+        kernel_args.append("rcupdate.rcu_cpu_stall_suppress=1 watchdog_thresh=60")
         if memmap:
             kernel_args.append(f"memmap={memmap}")
         kernel_args.append(cmdline)

@@ -17,9 +17,11 @@ BUILD = PROJECT / ".build/debug"
 FAULT_MAKERS = ("drivers/misc/lkdtm/lkdtm",)
 MTD_TESTS = tuple(f"drivers/mtd/tests/mtd_{name}test" for name in ("", "read", "stress", "torture", "speed"))
 
-# KASAN shall report every fault, not the first only. The rest: a busy host lets emulated CPUs and timers wait, and that
-# is no fault.
-QUIRKS = "kasan_multi_shot kunit.enable=0 tsc=nowatchdog no_timer_check watchdog_thresh=60 printk.time=1"
+# KASAN shall report every fault, not the first only, and stalls are reported. A busy host lets emulated timers wait, and
+# that is no fault.
+QUIRKS = (
+    "kasan_multi_shot kunit.enable=0 tsc=nowatchdog no_timer_check rcupdate.rcu_cpu_stall_suppress=0 printk.time=1"
+)
 
 # What the kernel's checkers, and the kernel itself, begin a complaint with.
 COMPLAINT = re.compile(
