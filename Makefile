@@ -64,6 +64,10 @@ fuzz: ## fuzz the record store, each target for so many SECONDS (3600), in the s
 	@scripts/env
 	@for target in $(fuzz_targets); do scripts/enter fuzz/run $$target $(SECONDS) || exit 1; done
 
+mutants: ## which changes of the record store do its tests not notice? hours; MUTANTS=--iterate goes on (root)
+	@scripts/env
+	@scripts/mutants $(MUTANTS)
+
 torture: ## hundreds of resets into a storm of oopses: make torture RESETS=500 SEED=1 (root)
 	@scripts/env
 	@$(enter) modules
@@ -173,5 +177,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules ramoopsctl demo bench test test-all test-debug fuzz torture kdir install install-ramoopsctl uninstall fmt check \
+.PHONY: modules ramoopsctl demo bench test test-all test-debug fuzz mutants torture kdir install install-ramoopsctl uninstall fmt check \
 	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-stack check-unsafe check-warnings clean clean-modules help
