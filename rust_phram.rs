@@ -5,7 +5,8 @@
 //! Takes the parameters of `drivers/mtd/devices/phram.c`. Reads and writes bytes only: what is in the
 //! memory does not matter here.
 
-pub mod linux {
+#[allow(dead_code, unreachable_pub, reason = "each module uses a part of it")]
+mod linux {
     //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
 
     pub mod bindings;

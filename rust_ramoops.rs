@@ -4,7 +4,8 @@
 //!
 //! Takes the parameters of `fs/pstore/ram.c`, and lays the memory out as it does.
 
-pub mod linux {
+#[allow(dead_code, unreachable_pub, reason = "each module uses a part of it")]
+mod linux {
     //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
 
     pub mod array;
@@ -25,9 +26,15 @@ pub mod linux {
     pub mod zlib;
 }
 #[path = "ringbuf/src/lib.rs"]
-pub mod ringbuf;
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the reader uses all of it"
+)]
+mod ringbuf;
 #[cfg(test_hooks)]
-pub mod test_hooks;
+mod test_hooks;
 
 mod ramoops {
     //! Safe code only, a file for each concern.

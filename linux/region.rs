@@ -233,7 +233,7 @@ impl Region {
     }
 
     /// The length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
+    #[allow(clippy::len_without_is_empty, reason = "a region is never empty")]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -436,7 +436,7 @@ impl Mapping {
     }
 
     /// The length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a mapping is never empty")]
+    #[allow(clippy::len_without_is_empty, reason = "a mapping is never empty")]
     pub fn len(&self) -> usize {
         self.len
     }

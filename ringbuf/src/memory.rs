@@ -3,7 +3,7 @@
 //! Access to the region: what the store asks of its surroundings.
 
 /// Access to the region.
-#[expect(clippy::len_without_is_empty)]
+#[allow(clippy::len_without_is_empty)]
 pub trait Memory {
     /// Returns the length of the region.
     fn len(&self) -> usize;
