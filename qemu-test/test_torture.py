@@ -152,7 +152,8 @@ def test_each_step_of_a_dump(new_torture: NewTorture, crash: str, parameters: di
     assert len(torture.ledger.sealed) == slots
 
     command = {"oops": "(echo oops > /proc/test_oops)", "panic": "echo c > /proc/sysrq-trigger"}[crash]
-    vm.ok(f"(sleep 1; {command}) >/dev/null 2>&1 &")
+    # Later than we are there, on a busy machine too.
+    vm.ok(f"(sleep {max(1, round(VM.pace))}; {command}) >/dev/null 2>&1 &")
     last = torture.look("before the dump")
     looks = []
     with torture.at_a_write() as gdb:
