@@ -38,8 +38,8 @@ def guests(run_directory: Path, initramfs: Path, accel: str, tmp_path_factory: p
 def boot(guests: Guests, initramfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., DebugVM]:
     """Starts a guest: `with boot(...) as vm`."""
 
-    def start(**options: object) -> DebugVM:
-        return guests.start(initramfs, tmp_path_factory.mktemp("guest"), **options)
+    def start(image: Path = initramfs, **options: object) -> DebugVM:
+        return guests.start(image, tmp_path_factory.mktemp("guest"), **options)
 
     return start
 

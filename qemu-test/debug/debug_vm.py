@@ -50,24 +50,25 @@ def debug_kernel() -> Path:
     return Path(os.environ["KDIR"])
 
 
-def build_debug_initramfs(image: Path, directory: Path) -> None:
-    """Like the initramfs of the other tests, with everything built for the debug kernel."""
+def build_debug_initramfs(image: Path, directory: Path, *others: Path) -> None:
+    """Like the initramfs of the other tests, with everything, and other modules, built for the debug kernel."""
     ours = [BUILD / "rust_ramoops.ko", BUILD / "rust_phram.ko"]
     missing = [module.name for module in ours if not module.exists()]
     if missing:
         raise FileNotFoundError(f"{' and '.join(missing)} missing for the debug kernel: use `make test-debug`")
     stock = [debug_kernel() / f"{name}.ko" for name in (*STOCK_MODULES, *FAULT_MAKERS, *MTD_TESTS)]
-    build_initramfs(image, [*ours, _build_test_module(directory), *stock], stock_modules=())
-
-
-def _build_test_module(directory: Path) -> Path:
     source = directory / "debug-modules"
     shutil.copytree(HERE / "modules", source)
+    build_debug_module(source)
+    build_initramfs(image, [*ours, source / "test_faults.ko", *stock, *others], stock_modules=())
+
+
+def build_debug_module(source: Path) -> None:
+    """Builds modules in C out of tree, and insists on no warnings."""
     command = ["make", "-C", str(debug_kernel()), f"M={source}", "LLVM=-19", "modules"]
     build = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if build.returncode or "warning:" in build.stdout:
-        raise RuntimeError(f"the test module does not build cleanly:\n{build.stdout}")
-    return source / "test_faults.ko"
+        raise RuntimeError(f"{source.name} does not build cleanly:\n{build.stdout}")
 
 
 class DebugVM(VM):

@@ -16,7 +16,7 @@ MAPPED = f"grep -c phys={REGION_START:#018x} /proc/vmallocinfo"
 def test_a_device_of_the_platform(vm: DebugVM, order: str) -> None:
     vm.ok("insmod test_faults.ko")
     for step in order.split()[0], {"device": "driver", "driver": "device"}[order.split()[0]]:
-        vm.ok({"device": "echo device > /proc/test_faults", "driver": "insmod rust_phram.ko"}[step])
+        vm.ok({"device": "echo rust_phram > /proc/test_faults", "driver": "insmod rust_phram.ko"}[step])
     assert vm.ok("cat /proc/mtd").splitlines()[1:] == ['mtd0: 00080000 00001000 "described"']
     assert "rust_phram" in vm.ok("readlink -f /sys/class/mtd/mtd0/device/driver")
     vm.ok("printf text > /dev/mtd0")
@@ -33,7 +33,7 @@ def test_a_device_of_the_platform(vm: DebugVM, order: str) -> None:
 
 
 def test_a_device_that_goes_while_it_is_open(vm: DebugVM) -> None:
-    vm.ok("insmod test_faults.ko; insmod rust_phram.ko; echo device > /proc/test_faults; printf text > /dev/mtd0")
+    vm.ok("insmod test_faults.ko; insmod rust_phram.ko; echo rust_phram > /proc/test_faults; printf text > /dev/mtd0")
     driver = "/sys/bus/platform/drivers/rust_phram"
     # It can be there again meanwhile. What was opened before goes when it is closed, and the module stays until then.
     steps = f"echo rust_phram > {driver}/unbind; echo rust_phram > {driver}/bind; echo rust_phram > {driver}/unbind"
@@ -45,7 +45,7 @@ def test_a_device_that_goes_while_it_is_open(vm: DebugVM) -> None:
 
 def test_a_device_whose_name_is_taken(vm: DebugVM) -> None:
     vm.ok(insmod("rust_phram", phram=f"described,{REGION_START:#x},{REGION_SIZE:#x}"))
-    result = vm.logged("insmod test_faults.ko; echo device > /proc/test_faults")
+    result = vm.logged("insmod test_faults.ko; echo rust_phram > /proc/test_faults")
     assert re.search("rust_phram rust_phram: .*the name described is taken", result.log), str(result)
     assert len(vm.ok("cat /proc/mtd").splitlines()) == 2
     vm.ok("rmmod test_faults rust_phram")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the tests want of a kernel and LKDTM does not offer: faults, and a device for a platform driver. The word that is
- * written to /proc/test_faults chooses.
+ * written to /proc/test_faults chooses; the name of a driver asks for the latter.
  */
 #include <linux/console.h>
 #include <linux/delay.h>
@@ -40,7 +40,7 @@ static noinline void smash_stack(void)
 }
 
 /* As a node of the device tree would describe it: half of the reserved region of the tests. */
-static struct platform_device *add_device(void)
+static struct platform_device *add_device(const char *driver)
 {
 	static const struct resource region = DEFINE_RES_MEM(0x8000000, 0x80000);
 	static const struct property_entry properties[] = {
@@ -49,7 +49,7 @@ static struct platform_device *add_device(void)
 		{ }
 	};
 	const struct platform_device_info info = {
-		.name = "rust_phram",
+		.name = driver,
 		.id = PLATFORM_DEVID_NONE,
 		.res = &region,
 		.num_res = 1,
@@ -85,10 +85,10 @@ static ssize_t test_faults_write(struct file *file, const char __user *from, siz
 			console_unlock();
 			msleep(10);
 		}
-	} else if (!strcmp(word, "device")) {
+	} else if (!strcmp(word, "rust_phram") || !strcmp(word, "phram")) {
 		if (device)
 			return -EBUSY;
-		device = add_device();
+		device = add_device(word);
 		if (IS_ERR(device)) {
 			int error = PTR_ERR(device);
 
