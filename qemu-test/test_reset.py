@@ -15,10 +15,8 @@ def test_a_reset_during_dumps_harms_no_other_record(vm: VM, records: Reader, del
     vm.ramoops(**PARAMETERS)
     vm.load_test_oops()
     vm.ok("(while :; do sh -c 'echo oops > /proc/test_oops'; done) >/dev/null 2>&1 &")
-    # Until the first records are there. (Their slots begin with this signature.)
-    deadline = time.monotonic() + 30 * VM.pace
-    while vm.read().count(b"DBGC") < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    # Their slots begin with this signature.
+    vm.wait_until("three records", lambda: vm.read().count(b"DBGC") >= 3, timeout=30)
     time.sleep(delay)
     vm.reset()
 

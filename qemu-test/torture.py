@@ -88,10 +88,7 @@ class Torture:
             f"echo '{loop}' >/tmp/storm\n"
             "for cpu in 0 1; do taskset $((cpu + 1)) sh /tmp/storm $cpu >/dev/null 2>&1 & done"
         )
-        deadline = time.monotonic() + 60 * VM.pace
-        while self.look("").image == before.image:
-            assert time.monotonic() < deadline, "no oops was recorded"
-            time.sleep(0.01)
+        self.vm.wait_until("the first oops to be recorded", lambda: self.look("").image != before.image, timeout=60)
 
     def written(self) -> int:
         """How many records the guest has written since the module was loaded, as it says."""

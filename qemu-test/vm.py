@@ -7,6 +7,7 @@ guest/init). Every wait is bounded, and a guest that hangs, reboots unasked or d
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import mmap
 import os
@@ -35,6 +36,33 @@ COMMAND_TIMEOUT = 20.0
 
 class GuestError(Exception):
     """The guest did something other than answer: it hung, rebooted unasked, would not crash, or died."""
+
+
+class Patience:
+    """Waits so many seconds of an idle machine for a process. That it waits for a CPU of this machine itself does not count."""
+
+    def __init__(self, pid: int, timeout: float) -> None:
+        self._threads = Path(f"/proc/{pid}/task")
+        self._seconds = timeout * VM.pace
+        self._started = time.monotonic()
+        self._starved = self._starved_for()
+
+    def used(self) -> float:
+        """The seconds that counted so far."""
+        # Threads wait at the same time.
+        starved = max((now - self._starved.get(thread, 0) for thread, now in self._starved_for().items()), default=0)
+        return time.monotonic() - self._started - starved
+
+    def left(self) -> float:
+        return self._seconds - self.used()
+
+    def _starved_for(self) -> dict[str, float]:
+        """Seconds for which each thread was ready to run, and did not: Documentation/scheduler/sched-stats.rst."""
+        starved = {}
+        for statistics in self._threads.glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # Threads end.
+                starved[statistics.parent.name] = int(statistics.read_text().split()[1]) / 1e9
+        return starved
 
 
 @dataclass(frozen=True)
@@ -181,7 +209,7 @@ class VM:
     def run(self, command: str, timeout: float = COMMAND_TIMEOUT) -> Result:
         """Runs a shell command in the guest, and waits for its end. The guest must survive it."""
         nonce = self._send(command)
-        words = self._next_message(_deadline(timeout), f"an answer to: {command}")
+        words = self._next_message(timeout, f"an answer to: {command}")
         if words[0] == "HELLO":
             raise self._error(f"the guest rebooted while it ran: {command}")
         if words[:2] != ["DONE", nonce]:
@@ -332,11 +360,17 @@ class VM:
     def qemu_messages(self) -> str:
         return self._qemu_log.read_text(errors="replace")
 
-    def wait_until(self, what: str, condition: Callable[[], bool]) -> None:
+    def schedule(self, cpus: set[int], niceness: int) -> None:
+        """Gives the guest these CPUs of the host only, and that priority."""
+        for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cpus)
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+
+    def wait_until(self, what: str, condition: Callable[[], bool], timeout: float = COMMAND_TIMEOUT) -> None:
         """Waits for something that is seen from outside."""
-        deadline = _deadline(COMMAND_TIMEOUT)
+        patience = self.patience(timeout)
         while not condition():
-            if time.monotonic() > deadline:
+            if patience.left() < 0:
                 raise self._error(f"waited in vain for {what}")
             time.sleep(0.01)
 
@@ -388,14 +422,14 @@ class VM:
         """The next message, for which a boot is waited. A boot that hangs before guest/init is done is tried once more."""
         timeout = timeout or BOOT_PATIENCE * self.BOOT_SECONDS
         try:
-            return self._next_message(_deadline(timeout), what)
+            return self._next_message(timeout, what)
         except GuestError as error:
             allowed = len(VM.hung_boots) < VM.hung_boots_allowed
             if not allowed or self._process.poll() is not None or not self._hangs_in_a_boot():
                 raise
             VM.hung_boots.append(f"{error}\n{self.console()[-2000:]}\n{self.monitor('info registers -a')}")
             self.press_reset()
-            return self._next_message(_deadline(timeout), f"{what}, which hung, and was tried again")
+            return self._next_message(timeout, f"{what}, which hung, and was tried again")
 
     def _hangs_in_a_boot(self) -> bool:
         """Whether nothing under test has run since the guest was started, or since it began to boot anew."""
@@ -405,7 +439,11 @@ class VM:
         """How many boots the console has seen."""
         return self.all_consoles().count("] Linux version ")
 
-    def _next_message(self, deadline: float, what: str) -> list[str]:
+    def patience(self, timeout: float) -> Patience:
+        return Patience(self._process.pid, timeout)
+
+    def _next_message(self, timeout: float, what: str) -> list[str]:
+        patience = self.patience(timeout)
         while True:
             line, newline, rest = self._pending.partition(b"\n")
             if newline:
@@ -419,9 +457,10 @@ class VM:
                     return words
                 continue
             self._check_qemu(what)
-            if time.monotonic() > deadline:
+            left = patience.left()
+            if left < 0:
                 raise self._error(f"the guest hangs: waited in vain for {what}")
-            self._agent.settimeout(min(1.0, max(0.01, deadline - time.monotonic())))
+            self._agent.settimeout(min(1.0, max(0.01, left)))
             try:
                 data = self._agent.recv(1 << 16)
             except TimeoutError:
@@ -450,10 +489,6 @@ class VM:
         if messages := self.qemu_messages():
             message += f"\nQEMU: {messages[:1000]}"
         return GuestError(message)
-
-
-def _deadline(timeout: float) -> float:
-    return time.monotonic() + timeout * VM.pace
 
 
 def insmod(module: str, **parameters: object) -> str:
