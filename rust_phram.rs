@@ -10,6 +10,7 @@ mod linux {
     //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
 
     pub mod bindings;
+    pub mod mapping;
     mod module;
     pub mod mtd;
     pub mod param;

@@ -13,6 +13,7 @@ mod linux {
     pub mod crc32c;
     pub mod debugfs;
     pub mod kmsg_dump;
+    pub mod mapping;
     mod module;
     pub mod param;
     pub mod random;

@@ -6,8 +6,8 @@
 
 use super::{
     bindings,
+    mapping::Mapping, //
     module::this_module,
-    region::Mapping, //
 };
 use core::{
     marker::PhantomData,

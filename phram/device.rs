@@ -7,8 +7,8 @@ use super::spec::{
     Why, //
 };
 use crate::linux::{
+    mapping::Mapping, //
     mtd,
-    region::Mapping, //
 };
 use core::{
     mem::MaybeUninit,

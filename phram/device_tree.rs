@@ -9,11 +9,9 @@ use super::{
 };
 use crate::{
     linux::{
+        mapping::MemType,
         mtd,
-        region::{
-            MemType,
-            Region, //
-        }, //
+        region::Region, //
     },
     RustPhram, //
 };

@@ -4,11 +4,13 @@
 
 use super::params;
 use crate::linux::{
+    mapping::{
+        Mapping,
+        MemType, //
+    },
     mtd,
     param::Size,
     region::{
-        Mapping,
-        MemType,
         Refusal,
         Region, //
     }, //

@@ -9,7 +9,7 @@ use crate::{
     linux::{
         array::Array,
         crc32c::crc32c,
-        region::{
+        mapping::{
             Mapping,
             MemType, //
         },
