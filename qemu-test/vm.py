@@ -49,9 +49,10 @@ class Patience:
 
     def used(self) -> float:
         """The seconds that counted so far."""
-        # Threads wait at the same time.
-        starved = max((now - self._starved.get(thread, 0) for thread, now in self._starved_for().items()), default=0)
-        return time.monotonic() - self._started - starved
+        seconds = time.monotonic() - self._started
+        starved = sum(now - self._starved.get(thread, 0) for thread, now in self._starved_for().items())
+        # Threads that wait at the same time are no reason to wait for ever.
+        return max(seconds - starved, seconds / 20)
 
     def left(self) -> float:
         return self._seconds - self.used()
