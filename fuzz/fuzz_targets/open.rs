@@ -66,6 +66,11 @@ fn is_worth_nothing(kind: &Kind) -> bool {
     )
 }
 
+/// Something without a seal that tells a later time: somebody else has stored it since then.
+fn is_later(kind: &Kind, seal: &Seal) -> bool {
+    matches!(kind, Kind::Foreign(foreign) if foreign.stamp.micros() > seal.micros())
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut input = Bytes(data);
     let mode = input.u8();
@@ -170,10 +175,13 @@ fuzz_target!(|data: &[u8]| {
                         || before.iter().all(|(kind, _)| !is_worth_nothing(kind)),
                     "slot {slot} was taken: {before:?}"
                 );
-                if let Some((newest, ..)) = newest {
+                if let Some((newest, seal, _)) = newest {
                     assert!(
-                        slot != newest || geometry.slots() == 1 || !is_ordered,
-                        "the newest was taken"
+                        slot != newest
+                            || geometry.slots() == 1
+                            || !is_ordered
+                            || before.iter().any(|(kind, _)| is_later(kind, &seal)),
+                        "the newest was taken: {before:?}"
                     );
                 }
             }
