@@ -9,13 +9,14 @@
 mod linux {
     //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
 
+    mod barrier;
     pub mod bindings;
+    mod c_bytes;
     pub mod mapping;
-    mod module;
+    pub mod module;
     pub mod mtd;
     pub mod param;
     pub mod region;
-    mod str;
 }
 
 mod phram {

@@ -9,19 +9,20 @@ mod linux {
     //! Abstractions over the kernel's C interfaces. All unsafe code of this module is there.
 
     pub mod array;
+    mod barrier;
     pub mod bindings;
+    mod c_bytes;
     pub mod crc32c;
-    pub mod debugfs;
+    pub mod debugfs_file;
+    pub mod fast_time;
     pub mod kmsg_dump;
     pub mod mapping;
-    mod module;
+    pub mod module;
     pub mod param;
+    pub mod pstore_ram;
     pub mod random;
     pub mod region;
     pub mod rslib;
-    pub mod stock_ramoops;
-    mod str;
-    pub mod time;
     pub mod try_lock;
     pub mod utsname;
     pub mod zlib;
@@ -50,7 +51,7 @@ mod ramoops {
 
 use kernel::prelude::*;
 use linux::{
-    debugfs,
+    debugfs_file,
     kmsg_dump::{
         self,
         Reason, //
@@ -83,7 +84,7 @@ module! {
 #[pin_data]
 struct RustRamoops {
     #[pin]
-    dumper: debugfs::File<kmsg_dump::Registration<Ramoops>>,
+    dumper: debugfs_file::File<kmsg_dump::Registration<Ramoops>, LocalModule>,
 }
 
 impl kernel::InPlaceModule for RustRamoops {
@@ -92,7 +93,7 @@ impl kernel::InPlaceModule for RustRamoops {
             dumper <- {
                 let (ramoops, max_reason) = open()?;
                 let registration = kmsg_dump::Registration::register(ramoops, max_reason);
-                debugfs::File::new(c"rust_ramoops", c"status", registration)
+                debugfs_file::File::new(c"rust_ramoops", c"status", registration)
             },
         })
     }

@@ -6,24 +6,23 @@
 //! `hook_at` counts down the writes into the region; the one that takes it to zero does what `hook`
 //! says. Both are set through sysfs.
 
-use super::{
-    linux::{
-        array::Array,
-        param::{
-            Int,
-            Param,
-            ParamLock, //
-        },
-        rslib::{
-            Codec,
-            PARITY_MAX, //
-        }, //
+use crate::linux::{
+    array::Array,
+    param::{
+        Int,
+        Param,
+        ParamLock, //
     },
-    ringbuf::{
-        layout::ECC_BLOCK,
-        Encoder, //
+    rslib::{
+        Codec,
+        PARITY_MAX, //
     }, //
 };
+use crate::ringbuf::{
+    layout::ECC_BLOCK,
+    Encoder, //
+};
+use crate::LocalModule;
 use kernel::{
     fmt,
     prelude::*,
@@ -33,7 +32,7 @@ use kernel::{
     }, //
 };
 
-crate::module_params! { "rust_ramoops":
+crate::module_params! { LocalModule, "rust_ramoops":
     /// How many writes from now; 0 for never.
     hook_at: Int = Int::new(0), 0o600, 0, "int", "test: the write of a dump at which to act";
     /// What to do then.
@@ -49,8 +48,8 @@ const FAULT: u32 = 1;
 /// What happens in the middle of a dump.
 pub struct Action(Atomic<u32>);
 
-impl Param for Action {
-    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+impl Param<LocalModule> for Action {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock<LocalModule>) -> Result {
         let action = match arg {
             b"spin" => SPIN,
             b"fault" => FAULT,

@@ -30,6 +30,20 @@ use kernel::{
 
 /// An array on the heap, of any size that `kvmalloc` can give.
 ///
+/// # Examples
+///
+/// ```
+/// use kernel::array::Array;
+///
+/// let mut squares = Array::<u64>::new(1000)?;
+/// for (square, n) in squares.iter_mut().zip(0..) {
+///     *square = n * n;
+/// }
+/// assert_eq!(squares.len(), 1000);
+/// assert_eq!(squares.last(), Some(&998_001));
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Invariants
 ///
 /// `data` was allocated by [`KVmalloc`] with `layout`, the layout of `len` objects of type `T`. All of

@@ -11,6 +11,16 @@ use super::bindings;
 const CHUNK: usize = 256;
 
 /// Updates a checksum, without inverting it before or after. Can be called in any context.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::crc32c::crc32c;
+///
+/// let crc = crc32c(!0, b"1234");
+/// assert_eq!(!crc32c(crc, b"56789"), 0xe306_9283);
+/// ```
+#[inline]
 pub fn crc32c(crc: u32, data: &[u8]) -> u32 {
     data.chunks(CHUNK).fold(crc, |crc, chunk| {
         // SAFETY: The pointer and the length are those of a slice.

@@ -6,7 +6,7 @@
 
 use super::{
     bindings,
-    str, //
+    c_bytes, //
 };
 use core::{
     marker::PhantomData,
@@ -44,7 +44,7 @@ impl Reason {
     /// The name that the kernel uses: "Panic", "Oops", "Emergency", "Shutdown" or "Unknown".
     pub fn name(self) -> &'static [u8] {
         // SAFETY: The function returns a constant string for any number.
-        unsafe { str::bytes(bindings::kmsg_dump_reason_str(self.0)) }
+        unsafe { c_bytes::bytes(bindings::kmsg_dump_reason_str(self.0)) }
     }
 }
 
@@ -64,7 +64,7 @@ impl Detail {
             return b"";
         }
         // SAFETY: The kernel's callers give a valid string or NULL, valid during the dump.
-        unsafe { str::bytes(self.0.description) }
+        unsafe { c_bytes::bytes(self.0.description) }
     }
 }
 
@@ -72,6 +72,19 @@ impl Detail {
 ///
 /// The log starts where `dmesg -c` has last cleared it. A copy remembers a place in the log;
 /// the default is its beginning, where nothing is left to walk.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::kmsg_dump::LogIter;
+///
+/// pr_info!("the newest message\n");
+/// let mut log = LogIter::newest();
+/// let mut buf = [0; 4096];
+/// let text = log.older(&mut buf, |_, _| ()).ok_or(ENOENT)?;
+/// assert!(text.starts_with(b"<") && text.ends_with(b"the newest message\n"));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogIter {
     /// No message is older.
@@ -192,6 +205,50 @@ pub trait Dumper: Send + Sync + 'static {
 }
 
 /// The registration of a [`Dumper`].
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     kmsg_dump::{
+///         Detail,
+///         Dumper,
+///         LogIter,
+///         Reason,
+///         Registration, //
+///     },
+///     sync::atomic::{
+///         Atomic,
+///         Relaxed, //
+///     },
+///     try_lock::TryLock, //
+/// };
+///
+/// /// Knows how long the newest part of the log was when the kernel crashed.
+/// struct Length {
+///     len: Atomic<u64>,
+///     buf: TryLock<[u8; 4096]>,
+/// }
+///
+/// impl Dumper for Length {
+///     fn dump(&self, _detail: &Detail) {
+///         let Some(mut buf) = self.buf.try_lock() else {
+///             return;
+///         };
+///         if let Some(text) = LogIter::newest().older(&mut *buf, |_, _| ()) {
+///             self.len.store(text.len() as u64, Relaxed);
+///         }
+///     }
+/// }
+///
+/// let dumper = Length {
+///     len: Atomic::new(0),
+///     buf: TryLock::new([0; 4096]),
+/// };
+/// let registration = KBox::pin_init(Registration::register(dumper, Reason::OOPS), GFP_KERNEL)?;
+/// assert_eq!(registration.dumper().len.load(Relaxed), 0);
+/// # Ok::<(), Error>(())
+/// ```
 ///
 /// # Invariants
 ///

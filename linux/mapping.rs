@@ -7,6 +7,10 @@
 //! C header: [`include/linux/io.h`](srctree/include/linux/io.h)
 
 use super::{
+    barrier::{
+        mb,
+        Write, //
+    },
     bindings,
     region::{
         Claim,
@@ -19,11 +23,6 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::prelude::*;
-#[cfg(has_barriers)]
-use kernel::sync::barrier::{
-    mb,
-    Write, //
-};
 
 /// How the CPU's caches treat a mapping. The numbers are those of ramoops' parameter `mem_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,7 +278,7 @@ impl Mapping {
         }
         #[cfg(not(CONFIG_ARCH_HAS_PMEM_API))]
         let _ = (offset, len);
-        write_barrier();
+        mb(Write);
     }
 
     /// The virtual and physical address of a range, for `mtd_point()`.
@@ -295,23 +294,4 @@ impl Drop for Mapping {
         // undoes `ioremap`.
         unsafe { bindings::memunmap(self.addr.as_ptr().cast()) };
     }
-}
-
-/// Orders all writes before it, cached or combined, before all writes after it: C's `wmb()`.
-fn write_barrier() {
-    #[cfg(has_barriers)]
-    mb(Write);
-    // Kernels before 7.3 have no helper for it; these are what `wmb()` is there.
-    #[cfg(all(not(has_barriers), target_arch = "x86_64"))]
-    // SAFETY: The instruction only orders memory accesses.
-    unsafe {
-        core::arch::asm!("sfence", options(nostack, preserves_flags))
-    };
-    #[cfg(all(not(has_barriers), target_arch = "aarch64"))]
-    // SAFETY: The instruction only orders memory accesses.
-    unsafe {
-        core::arch::asm!("dsb st", options(nostack, preserves_flags))
-    };
-    #[cfg(not(any(has_barriers, target_arch = "x86_64", target_arch = "aarch64")))]
-    compile_error!("this architecture needs Linux 7.3");
 }

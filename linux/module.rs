@@ -1,17 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module that this code is part of, for C.
-//!
-//! C header: [`include/linux/init.h`](srctree/include/linux/init.h)
+//! The module that something belongs to: `kernel::module`, which Linux has from 7.3 on.
 
-use super::bindings;
+#[cfg(has_this_module)]
+pub use kernel::{
+    module::this_module,
+    ModuleMetadata, //
+};
 
-/// `THIS_MODULE`: NULL if it is built into the kernel.
-///
-/// `kernel::module::this_module` needs the type of the module, which abstractions do not know.
-pub(super) const fn this_module() -> *mut bindings::module {
-    #[cfg(MODULE)]
-    return (&raw const bindings::__this_module).cast_mut();
-    #[cfg(not(MODULE))]
-    return core::ptr::null_mut();
+/// Anything in this crate belongs to the one module that it makes.
+#[cfg(not(has_this_module))]
+pub trait ModuleMetadata {
+    /// `THIS_MODULE`: NULL if it is built into the kernel.
+    const THIS_MODULE: kernel::ThisModule;
+}
+
+#[cfg(not(has_this_module))]
+impl<T> ModuleMetadata for T {
+    const THIS_MODULE: kernel::ThisModule = {
+        #[cfg(MODULE)]
+        let module = (&raw const super::bindings::__this_module).cast_mut();
+        #[cfg(not(MODULE))]
+        let module = core::ptr::null_mut();
+        // SAFETY: It is the right one.
+        unsafe { kernel::ThisModule::from_ptr(module) }
+    };
+}
+
+/// Returns `THIS_MODULE` of a module.
+#[cfg(not(has_this_module))]
+pub const fn this_module<M: ModuleMetadata>() -> &'static kernel::ThisModule {
+    &M::THIS_MODULE
 }

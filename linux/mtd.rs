@@ -6,8 +6,11 @@
 
 use super::{
     bindings,
-    mapping::Mapping, //
-    module::this_module,
+    mapping::Mapping,
+    module::{
+        this_module,
+        ModuleMetadata, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -61,6 +64,9 @@ pub struct Options<'a> {
 /// The MTD core calls with ranges inside the device. All functions may run in parallel.
 #[vtable]
 pub trait RamDevice: Send + Sync + 'static {
+    /// The module that the device belongs to, which stays while it is open.
+    type OwnerModule: ModuleMetadata;
+
     /// Copies the bytes from `from` on into all of `buf`, and returns that.
     fn read<'a>(&self, from: u64, buf: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]>;
 
@@ -77,7 +83,9 @@ pub trait RamDevice: Send + Sync + 'static {
     fn mapping(&self) -> &Mapping;
 }
 
-/// A [`RamDevice`] that is registered. To drop it ends the device: from then on nobody can open it.
+/// A [`RamDevice`] that is registered.
+///
+/// To drop it ends the device: from then on nobody can open it.
 ///
 /// Whoever has it open may go on using it: it is kept for him until he closes it. Only while the module
 /// is loading this waits for him, because that is a load which fails, and then the code goes with the
@@ -128,7 +136,7 @@ impl<T: RamDevice> Registration<T> {
             writesize: 1,
             // The string is on the heap, and lives as long as the device.
             name: name.as_char_ptr(),
-            owner: this_module(),
+            owner: this_module::<T::OwnerModule>().as_ptr(),
             _read: Some(MtdVTable::<T>::read),
             _write: Some(MtdVTable::<T>::write),
             _panic_write: Some(MtdVTable::<T>::panic_write),
@@ -194,11 +202,11 @@ impl<T: RamDevice> Drop for Registration<T> {
             pr_err!("mtd: {} cannot be unregistered, and stays\n", &*self.0.name);
             // The MTD core is a user for good. If the code is about to go, that is waited for.
             //
-            // SAFETY: `mtd` is part of a live `Inner`, and this module runs.
+            // SAFETY: `mtd` is part of a live `Inner`, and the module runs.
             unsafe {
                 MtdVTable::<T>::add_user(self.0.mtd.get());
                 #[cfg(CONFIG_MODULE_UNLOAD)]
-                bindings::__module_get(this_module());
+                bindings::__module_get(this_module::<T::OwnerModule>().as_ptr());
             }
         }
         self.0.end();
@@ -209,7 +217,7 @@ impl<T: RamDevice> Inner<T> {
     /// Ends what nobody can open any more, whether or not it is open.
     fn end(&self) {
         self.ended.store(true, Relaxed);
-        let is_waited_for = || self.users.load(Acquire) != 0 && !is_live();
+        let is_waited_for = || self.users.load(Acquire) != 0 && !is_live::<T::OwnerModule>();
         if is_waited_for() {
             pr_warn!(
                 "mtd: {} is in use: waiting until it is closed\n",
@@ -227,24 +235,33 @@ impl<T: RamDevice> Inner<T> {
 ///
 /// Who closes one lets go of its module first, and calls into it once more. The MTD core holds a lock
 /// meanwhile.
+#[inline]
 pub fn synchronize() {
     // SAFETY: There is no device of a negative number, and -1 asks for one by its address. So no reference
     // is taken, and all that this does is to take that lock.
     let _ = unsafe { bindings::get_mtd_device(ptr::null_mut(), -2) };
 }
 
-/// Whether this module is loaded, and its code will not go while a device is open.
-fn is_live() -> bool {
-    #[cfg(MODULE)]
-    // SAFETY: This module exists. The thread that loads or unloads it, which may be another one, changes
-    // the field at once.
-    return unsafe { (&raw const bindings::__this_module.state).read_volatile() }
-        == bindings::module_state_MODULE_STATE_LIVE;
-    #[cfg(not(MODULE))]
-    return true;
+/// Whether a module is loaded, and its code will not go while a device is open.
+fn is_live<M: ModuleMetadata>() -> bool {
+    #[cfg(CONFIG_MODULES)]
+    {
+        let module = this_module::<M>().as_ptr();
+        // What is built in never goes.
+        if module.is_null() {
+            return true;
+        }
+        // SAFETY: The module exists while its code runs. The thread that loads or unloads it, which may
+        // be another one, changes the field at once.
+        let state = unsafe { (&raw const (*module).state).read_volatile() };
+        state == bindings::module_state_MODULE_STATE_LIVE
+    }
+    #[cfg(not(CONFIG_MODULES))]
+    true
 }
 
 /// Whether there is an MTD device of that name.
+#[inline]
 pub fn exists(name: &CStr) -> bool {
     // SAFETY: `name` is a valid string.
     let mtd = unsafe { bindings::get_mtd_device_nm(name.as_char_ptr()) };

@@ -11,8 +11,11 @@
 
 use super::{
     bindings,
-    module::this_module,
-    str, //
+    c_bytes,
+    module::{
+        this_module,
+        ModuleMetadata, //
+    }, //
 };
 use core::{
     cell::UnsafeCell,
@@ -45,12 +48,12 @@ use kernel::{
     }, //
 };
 
-/// The type of a module parameter.
+/// The type of a parameter of the module `M`.
 ///
 /// The kernel calls both functions with the module's parameter lock held.
-pub trait Param: Sync {
+pub trait Param<M>: Sync {
     /// Sets the parameter to `arg`, at load or through sysfs.
-    fn set(&'static self, arg: &[u8], lock: &mut ParamLock) -> Result;
+    fn set(&'static self, arg: &[u8], lock: &mut ParamLock<M>) -> Result;
 
     /// Writes the value for sysfs.
     fn show(&self, f: &mut dyn Write) -> fmt::Result;
@@ -77,6 +80,18 @@ impl Size {
     }
 
     /// Parses a size. Fails if there is anything else, or if the size exceeds 64 bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use kernel::param::Size;
+    ///
+    /// assert_eq!(Size::parse(b"0x100000")?, 1 << 20);
+    /// assert_eq!(Size::parse(b"1M")?, 1 << 20);
+    /// assert_eq!(Size::parse(b"64Ki")?, 1 << 16);
+    /// assert!(Size::parse(b"-1").is_err());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn parse(arg: &[u8]) -> Result<u64> {
         let digits = arg.strip_suffix(b"i").unwrap_or(arg);
         let (digits, unit) = match digits {
@@ -90,8 +105,8 @@ impl Size {
     }
 }
 
-impl Param for Size {
-    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+impl<M> Param<M> for Size {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock<M>) -> Result {
         self.set_effective(Self::parse(arg)?);
         Ok(())
     }
@@ -121,8 +136,8 @@ impl Int {
     }
 }
 
-impl Param for Int {
-    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+impl<M> Param<M> for Int {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock<M>) -> Result {
         // `ParseInt` for signed integers brings overflow checks that may panic.
         let (sign, digits) = match arg {
             [b'-', digits @ ..] => (-1, digits),
@@ -188,9 +203,9 @@ impl Text {
     }
 }
 
-impl Param for Text {
+impl<M> Param<M> for Text {
     // The kernel sets a parameter that is given twice twice: the last one counts.
-    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock) -> Result {
+    fn set(&'static self, arg: &[u8], _lock: &mut ParamLock<M>) -> Result {
         self.replace(arg)
     }
 
@@ -222,64 +237,64 @@ fn parse_digits(digits: &[u8]) -> Result<u64> {
     u64::from_str(BStr::from_bytes(digits))
 }
 
-/// Proof that the module's parameter lock is held.
+/// Proof that the parameter lock of the module `M` is held.
 ///
 /// # Invariants
 ///
 /// While a value of this type can be used, its thread holds the lock. There is only one at a time.
-pub struct ParamLock(PhantomData<*mut ()>);
+pub struct ParamLock<M>(PhantomData<*mut M>);
 
-impl ParamLock {
+impl<M: ModuleMetadata> ParamLock<M> {
     /// Takes the lock; waits for it. Not for use in [`Param::set`], which is called with it held.
-    pub fn take() -> ParamLockGuard {
-        // SAFETY: This module is alive while its code runs.
-        unsafe { bindings::kernel_param_lock(this_module()) };
+    pub fn take() -> ParamLockGuard<M> {
+        // SAFETY: The module is alive while its code runs.
+        unsafe { bindings::kernel_param_lock(this_module::<M>().as_ptr()) };
         // INVARIANT: The lock was just taken.
         ParamLockGuard(ParamLock(PhantomData))
     }
 }
 
 /// Holds the module's parameter lock; dropping it releases the lock.
-pub struct ParamLockGuard(ParamLock);
+pub struct ParamLockGuard<M: ModuleMetadata>(ParamLock<M>);
 
-impl Deref for ParamLockGuard {
-    type Target = ParamLock;
+impl<M: ModuleMetadata> Deref for ParamLockGuard<M> {
+    type Target = ParamLock<M>;
 
-    fn deref(&self) -> &ParamLock {
+    fn deref(&self) -> &ParamLock<M> {
         &self.0
     }
 }
 
-impl DerefMut for ParamLockGuard {
-    fn deref_mut(&mut self) -> &mut ParamLock {
+impl<M: ModuleMetadata> DerefMut for ParamLockGuard<M> {
+    fn deref_mut(&mut self) -> &mut ParamLock<M> {
         &mut self.0
     }
 }
 
-impl Drop for ParamLockGuard {
+impl<M: ModuleMetadata> Drop for ParamLockGuard<M> {
     fn drop(&mut self) {
         // SAFETY: By the invariant of `ParamLock` the lock is held.
-        unsafe { bindings::kernel_param_unlock(this_module()) };
+        unsafe { bindings::kernel_param_unlock(this_module::<M>().as_ptr()) };
     }
 }
 
-/// A static value guarded by the module's parameter lock.
+/// A static value guarded by the parameter lock of the module `M`.
 ///
 /// Unlike a mutex of the module's own, that lock exists before `init` runs, when parameters are
 /// already being set.
-pub struct Locked<T>(UnsafeCell<T>);
+pub struct Locked<T, M>(UnsafeCell<T>, PhantomData<fn() -> M>);
 
 // SAFETY: The value is only accessed with the module's parameter lock held, by one thread at a time.
-unsafe impl<T: Send> Sync for Locked<T> {}
+unsafe impl<T: Send, M> Sync for Locked<T, M> {}
 
-impl<T> Locked<T> {
+impl<T, M> Locked<T, M> {
     /// Creates the value.
     pub const fn new(value: T) -> Self {
-        Self(UnsafeCell::new(value))
+        Self(UnsafeCell::new(value), PhantomData)
     }
 
     /// Accesses the value.
-    pub fn access<'a>(&'static self, _lock: &'a mut ParamLock) -> &'a mut T {
+    pub fn access<'a>(&'static self, _lock: &'a mut ParamLock<M>) -> &'a mut T {
         // SAFETY: `_lock` proves that this thread holds the lock, and is borrowed for as long as the
         // value is.
         unsafe { &mut *self.0.get() }
@@ -295,10 +310,10 @@ pub struct KernelParam(bindings::kernel_param);
 unsafe impl Sync for KernelParam {}
 
 impl KernelParam {
-    /// Describes the parameter `param` for the kernel.
+    /// Describes the parameter `param` of the module `M` for the kernel.
     ///
     /// `flags`: `KERNEL_PARAM_FL_*`. `perm`: the mode of the file in sysfs, 0 for none.
-    pub const fn new<T: Param + 'static>(
+    pub const fn new<M: ModuleMetadata, T: Param<M> + 'static>(
         name: &'static CStr,
         param: &'static T,
         perm: u16,
@@ -306,8 +321,8 @@ impl KernelParam {
     ) -> Self {
         Self(bindings::kernel_param {
             name: kernel::str::as_char_ptr_in_const_context(name),
-            mod_: this_module(),
-            ops: ParamVTable::<T>::OPS,
+            mod_: this_module::<M>().as_ptr(),
+            ops: ParamVTable::<M, T>::OPS,
             perm,
             level: -1,
             flags,
@@ -319,9 +334,9 @@ impl KernelParam {
 }
 
 /// The C side's way into a [`Param`].
-struct ParamVTable<T>(PhantomData<T>);
+struct ParamVTable<M, T>(PhantomData<(M, T)>);
 
-impl<T: Param + 'static> ParamVTable<T> {
+impl<M, T: Param<M> + 'static> ParamVTable<M, T> {
     const OPS: &'static bindings::kernel_param_ops = &bindings::kernel_param_ops {
         flags: 0,
         set: Some(Self::set),
@@ -331,7 +346,7 @@ impl<T: Param + 'static> ParamVTable<T> {
 
     /// # Safety
     ///
-    /// `kp` must come from [`KernelParam::new`] with this `T`.
+    /// `kp` must come from [`KernelParam::new`] with this `M` and `T`.
     unsafe fn param(kp: *const bindings::kernel_param) -> &'static T {
         // SAFETY: By the requirements `arg` was made from a `&'static T`.
         unsafe { &*(*kp).__bindgen_anon_1.arg.cast::<T>() }
@@ -339,14 +354,14 @@ impl<T: Param + 'static> ParamVTable<T> {
 
     /// # Safety
     ///
-    /// `kp` must come from [`KernelParam::new`] with this `T`, `val` must be NULL or a valid string,
+    /// `kp` must come from [`KernelParam::new`] with this `M` and `T`, `val` must be NULL or a valid string,
     /// and the module's parameter lock must be held.
     unsafe extern "C" fn set(val: *const c_char, kp: *const bindings::kernel_param) -> c_int {
         if val.is_null() {
             return EINVAL.to_errno();
         }
         // SAFETY: By the function's requirements.
-        let (param, arg) = unsafe { (Self::param(kp), str::bytes(val)) };
+        let (param, arg) = unsafe { (Self::param(kp), c_bytes::bytes(val)) };
         // What `echo` writes to sysfs ends in a newline.
         let arg = arg.strip_suffix(b"\n").unwrap_or(arg);
         // INVARIANT: The caller holds the lock during the call.
@@ -356,7 +371,7 @@ impl<T: Param + 'static> ParamVTable<T> {
 
     /// # Safety
     ///
-    /// `kp` must come from [`KernelParam::new`] with this `T`, and `buffer` must be a page.
+    /// `kp` must come from [`KernelParam::new`] with this `M` and `T`, and `buffer` must be a page.
     unsafe extern "C" fn get(buffer: *mut c_char, kp: *const bindings::kernel_param) -> c_int {
         // SAFETY: By the function's requirements. sysfs hands out initialised pages.
         let (param, page) = unsafe {
@@ -391,33 +406,13 @@ pub const fn to_c_str(text: &'static str) -> &'static CStr {
     }
 }
 
-/// What stands before the names of a module's parameters: its own name, if it is built in.
-#[doc(hidden)]
-#[cfg(MODULE)]
-#[macro_export]
-macro_rules! builtin_prefix {
-    ($module:literal) => {
-        ""
-    };
-}
-
-/// What stands before the names of a module's parameters: its own name, if it is built in.
-#[doc(hidden)]
-#[cfg(not(MODULE))]
-#[macro_export]
-macro_rules! builtin_prefix {
-    ($module:literal) => {
-        concat!($module, ".")
-    };
-}
-
-/// Declares module parameters.
+/// Declares parameters of a module, which has that name.
 ///
 /// For each one: its name, type and first value, the mode of its file in sysfs, `KERNEL_PARAM_FL_*`
 /// flags, and what `modinfo` says of it.
 #[macro_export]
 macro_rules! module_params {
-    ($module:literal: $(
+    ($owner:ty, $module:literal: $(
         $(#[$doc:meta])*
         $name:ident: $type:ty = $value:expr, $perm:literal, $flags:expr, $parmtype:literal, $desc:literal;
     )*) => {$(
@@ -425,6 +420,17 @@ macro_rules! module_params {
         #[allow(non_upper_case_globals)]
         pub(crate) static $name: $type = $value;
 
+        // What is built in has the name of the module in front.
+        #[cfg(MODULE)]
+        $crate::module_params!(@describe $owner, $name, [], $perm, $flags, $parmtype, $desc);
+        #[cfg(not(MODULE))]
+        $crate::module_params!(@describe $owner, $name, [$module "."], $perm, $flags, $parmtype, $desc);
+    )*};
+    (
+        @describe
+        $owner:ty, $name:ident, [$($prefix:literal)*],
+        $perm:literal, $flags:expr, $parmtype:literal, $desc:literal
+    ) => {
         const _: () = {
             use $crate::linux::param::{
                 to_array,
@@ -434,36 +440,24 @@ macro_rules! module_params {
 
             #[link_section = "__param"]
             #[used(compiler)]
-            static PARAM: KernelParam = KernelParam::new(
-                to_c_str(concat!($crate::builtin_prefix!($module), stringify!($name), "\0")),
+            static PARAM: KernelParam = KernelParam::new::<$owner, _>(
+                to_c_str(concat!($($prefix,)* stringify!($name), "\0")),
                 &$name,
                 $perm,
                 $flags,
             );
 
-            const PARM: &str = concat!(
-                $crate::builtin_prefix!($module),
-                "parm=",
-                stringify!($name),
-                ":",
-                $desc,
-                "\0"
-            );
+            const PARM: &str =
+                concat!($($prefix,)* "parm=", stringify!($name), ":", $desc, "\0");
             #[link_section = ".modinfo"]
             #[used(compiler)]
             static PARM_INFO: [u8; PARM.len()] = to_array(PARM);
 
-            const PARMTYPE: &str = concat!(
-                $crate::builtin_prefix!($module),
-                "parmtype=",
-                stringify!($name),
-                ":",
-                $parmtype,
-                "\0"
-            );
+            const PARMTYPE: &str =
+                concat!($($prefix,)* "parmtype=", stringify!($name), ":", $parmtype, "\0");
             #[link_section = ".modinfo"]
             #[used(compiler)]
             static PARMTYPE_INFO: [u8; PARMTYPE.len()] = to_array(PARMTYPE);
         };
-    )*};
+    };
 }

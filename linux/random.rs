@@ -7,6 +7,15 @@
 use super::bindings;
 
 /// Returns random bytes, from the generator that also serves user space.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::random;
+///
+/// let [a, b] = [(); 2].map(|()| random::bytes::<16>());
+/// assert_ne!(a, b);
+/// ```
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     // SAFETY: The pointer is to a live local variable of that length.

@@ -84,6 +84,20 @@ impl From<Refusal> for Error {
 
 /// A range of physical memory that passed the checks.
 ///
+/// # Examples
+///
+/// ```
+/// use kernel::region::{
+///     Refusal,
+///     Region, //
+/// };
+///
+/// assert_eq!(Region::at(0x1000, 0).err(), Some(Refusal::Empty));
+/// assert_eq!(Region::at(0x1001, 0x1000).err(), Some(Refusal::Misaligned));
+/// assert_eq!(Region::at(0x1000, u64::MAX).err(), Some(Refusal::Unaddressable));
+/// assert_eq!(Region::named(c"nowhere").err(), Some(Refusal::UnknownName));
+/// ```
+///
 /// # Invariants
 ///
 /// The range is not empty and does not wrap. It is either disjoint from

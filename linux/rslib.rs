@@ -91,6 +91,23 @@ const _: (Init, Free, Encode, Decode) = (
 /// A Reed-Solomon code as ramoops uses it: over GF(2^8) with polynomial 0x11d, the roots of its
 /// generator starting at 0.
 ///
+/// # Examples
+///
+/// ```
+/// use kernel::rslib::Codec;
+///
+/// let code = Codec::new(4)?;
+/// let mut parity = [0; 4];
+/// assert!(code.encode(b"Out of memory", &mut parity));
+///
+/// let mut block = *b"Out if memory";
+/// assert_eq!(code.decode(&mut block, &mut parity), Some(2));
+/// assert_eq!(block, *b"Out of memory");
+///
+/// assert_eq!(code.decode(&mut *b"Own of menory", &mut parity), None);
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Invariants
 ///
 /// `control` was made for `parity_len` roots by `init_rs_gfp`, and is freed by `free` on drop.

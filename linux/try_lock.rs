@@ -23,6 +23,20 @@ use kernel::{
 /// Unlike a spinlock it can be used in any context, an NMI included: who finds it taken goes on
 /// without it. If its holder is stopped for good it stays taken.
 ///
+/// # Examples
+///
+/// ```
+/// use kernel::try_lock::TryLock;
+///
+/// let lock = TryLock::new(1);
+/// let mut guard = lock.try_lock().ok_or(EBUSY)?;
+/// *guard += 1;
+/// assert!(lock.try_lock().is_none());
+/// drop(guard);
+/// assert_eq!(lock.try_lock().map(|guard| *guard), Some(2));
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Invariants
 ///
 /// While `taken` is set, only the one [`Guard`] that set it accesses `value`.

@@ -6,12 +6,18 @@
 
 use super::{
     bindings,
-    str, //
+    c_bytes, //
 };
 
 /// The kernel release, as `uname -r` has it.
+///
+/// # Examples
+///
+/// ```
+/// assert!(kernel::utsname::release().starts_with(b"7."));
+/// ```
 pub fn release() -> &'static [u8] {
     // SAFETY: `init_uts_ns` exists as long as the kernel runs, its release is a string and does not
     // change.
-    unsafe { str::bytes((&raw const bindings::init_uts_ns.name.release).cast()) }
+    unsafe { c_bytes::bytes((&raw const bindings::init_uts_ns.name.release).cast()) }
 }

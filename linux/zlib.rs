@@ -12,6 +12,17 @@ use kernel::prelude::*;
 
 /// Makes raw deflate streams, as pstore does: default level, window of 32 KiB.
 ///
+/// # Examples
+///
+/// ```
+/// use kernel::zlib::Deflate;
+///
+/// let mut out = [0; 64];
+/// let len = Deflate::new()?.compress([b"aaaaaaaaaaaaaaaa", &[b'b'; 1000]], &mut out);
+/// assert!(len.is_some_and(|len| len < out.len()));
+/// # Ok::<(), Error>(())
+/// ```
+///
 /// # Invariants
 ///
 /// `workspace` is as long as `zlib_deflate_workspacesize` says for these settings.
@@ -24,6 +35,7 @@ impl Deflate {
     const MEM_LEVEL: c_int = bindings::DEF_MEM_LEVEL as c_int;
 
     /// Allocates the workspace: about 260 KiB. May sleep.
+    #[inline]
     pub fn new() -> Result<Self> {
         // SAFETY: The function only computes.
         let len =
@@ -36,6 +48,7 @@ impl Deflate {
 
     /// Compresses the pieces as one text. Returns the length of the stream; if that is more than
     /// `out` has, what is in there is of no use. `None` if zlib fails. Can be called in any context.
+    #[inline]
     pub fn compress(&mut self, pieces: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
         let mut stream = bindings::z_stream_s {
             workspace: self.workspace.as_mut_ptr().cast(),

@@ -61,6 +61,8 @@ pub(crate) struct Phram {
 
 #[vtable]
 impl mtd::RamDevice for Phram {
+    type OwnerModule = crate::LocalModule;
+
     fn read<'a>(&self, from: u64, buf: &'a mut [MaybeUninit<u8>]) -> Result<&'a mut [u8]> {
         self.mapping
             .read_uninit(usize::try_from(from)?, buf)

@@ -7,18 +7,16 @@ use super::{
     device::Phram,
     params, //
 };
-use crate::{
-    linux::{
-        mapping::MemType,
-        mtd,
-        region::Region, //
-    },
-    RustPhram, //
+use crate::linux::{
+    mapping::MemType,
+    module::this_module,
+    mtd,
+    region::Region, //
 };
+use crate::RustPhram;
 use kernel::{
     device,
     driver,
-    module::this_module,
     of,
     page::PAGE_SIZE,
     platform,

@@ -18,13 +18,14 @@ use crate::linux::{
         Size, //
     }, //
 };
+use crate::LocalModule;
 use kernel::{
     fmt,
     prelude::*,
     str::BStr, //
 };
 
-crate::module_params! { "rust_phram":
+crate::module_params! { LocalModule, "rust_phram":
     /// Devices to make. Given several times, it makes several.
     phram: DeviceList = DeviceList, 0o200, KERNEL_PARAM_FL_HWPARAM as u8, "string",
         "Memory region to map. \"phram=<name>,<start>,<length>[,<erasesize>][,ro][,overlap]\"; \
@@ -35,7 +36,7 @@ crate::module_params! { "rust_phram":
 }
 
 /// The devices, and those asked for before `init` has run.
-pub(crate) static STATE: Locked<State> = Locked::new(State {
+pub(crate) static STATE: Locked<State, LocalModule> = Locked::new(State {
     phase: Phase::Loading,
     specs: [const { None }; MAX_SPECS],
     devices: None,
@@ -104,8 +105,8 @@ impl State {
 /// The parameter `phram`.
 pub(crate) struct DeviceList;
 
-impl Param for DeviceList {
-    fn set(&'static self, arg: &[u8], lock: &mut ParamLock) -> Result {
+impl Param<LocalModule> for DeviceList {
+    fn set(&'static self, arg: &[u8], lock: &mut ParamLock<LocalModule>) -> Result {
         let refuse = |why: Why| {
             // A line of the log holds about 1000 characters, and the reason comes last.
             let shown = arg.get(..MAX_SHOWN).unwrap_or(arg);

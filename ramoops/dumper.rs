@@ -10,29 +10,27 @@ use super::{
     rescan::Enabled,
     text::Buffers, //
 };
-use crate::{
-    linux::{
-        array::Array,
-        kmsg_dump::{
-            self,
-            Detail,
-            LogIter,
-            Reason, //
-        },
-        time,
-        try_lock::{
-            Guard,
-            TryLock, //
-        },
-        utsname, //
-    },
-    ringbuf::{
+use crate::linux::{
+    array::Array,
+    fast_time,
+    kmsg_dump::{
         self,
-        DumpInfo,
-        Encoding,
-        Geometry,
-        Slot, //
-    }, //
+        Detail,
+        LogIter,
+        Reason, //
+    },
+    try_lock::{
+        Guard,
+        TryLock, //
+    },
+    utsname, //
+};
+use crate::ringbuf::{
+    self,
+    DumpInfo,
+    Encoding,
+    Geometry,
+    Slot, //
 };
 use kernel::{
     prelude::*,
@@ -119,8 +117,8 @@ impl kmsg_dump::Dumper for Ramoops {
             reason: reason.number(),
             reason_name: reason.name(),
             count: number,
-            realtime_ns: time::realtime_fast_ns(),
-            boottime_ns: time::boottime_fast_ns(),
+            realtime_ns: fast_time::realtime_fast_ns(),
+            boottime_ns: fast_time::boottime_fast_ns(),
             boot_id: self.boot_id,
             description: detail.description(),
             release: utsname::release(),

@@ -3,31 +3,29 @@
 //! The region as a store: mapped, protected against bit flips if asked for, and read.
 
 use super::params;
+use crate::linux::{
+    array::Array,
+    crc32c::crc32c,
+    mapping::{
+        Mapping,
+        MemType, //
+    },
+    pstore_ram, //
+    rslib::Codec,
+};
+use crate::ringbuf::{
+    layout::ECC_MAX,
+    table_len,
+    Census,
+    Encoder,
+    Geometry,
+    Memory,
+    Options,
+    Slot,
+    Store, //
+};
 #[cfg(test_hooks)]
 use crate::test_hooks;
-use crate::{
-    linux::{
-        array::Array,
-        crc32c::crc32c,
-        mapping::{
-            Mapping,
-            MemType, //
-        },
-        rslib::Codec,
-        stock_ramoops, //
-    },
-    ringbuf::{
-        layout::ECC_MAX,
-        table_len,
-        Census,
-        Encoder,
-        Geometry,
-        Memory,
-        Options,
-        Slot,
-        Store, //
-    }, //
-};
 use kernel::{
     prelude::*,
     sync::{
@@ -119,7 +117,7 @@ pub(crate) fn map() -> Result<(u64, Geometry, Media)> {
     let geometry = params::geometry(region.len())?;
     let start = region.start();
     let code = code(&geometry)?;
-    if stock_ramoops::uses(start..start.saturating_add(region.len() as u64)) {
+    if pstore_ram::uses(start..start.saturating_add(region.len() as u64)) {
         pr_err!(
             "mem_address={:#x} mem_size={:#x}: the module ramoops uses this memory; rmmod it first\n",
             start,

@@ -6,36 +6,35 @@ use super::{
     media::Opened,
     status::Found, //
 };
-use crate::{
-    linux::{
-        kmsg_dump::Reason,
-        region::Region, //
-    },
-    ringbuf::{
-        Encoding,
-        Geometry,
-        GeometryError,
-        Params, //
-    }, //
+use crate::linux::{
+    kmsg_dump::Reason,
+    region::Region, //
+};
+use crate::ringbuf::{
+    Encoding,
+    Geometry,
+    GeometryError,
+    Params, //
 };
 use kernel::prelude::*;
 
 /// The parameters. Those with an effective value of their own have that one from [`publish`] on.
 pub(crate) mod values {
+    use crate::linux::{
+        bindings::KERNEL_PARAM_FL_HWPARAM,
+        param::{
+            Int,
+            Size,
+            Text, //
+        }, //
+    };
     use crate::{
-        linux::{
-            bindings::KERNEL_PARAM_FL_HWPARAM,
-            param::{
-                Int,
-                Size,
-                Text, //
-            }, //
-        },
         ramoops::rescan::Rescan,
-        ringbuf::store::LOOP_SECS, //
+        ringbuf::store::LOOP_SECS,
+        LocalModule, //
     };
 
-    crate::module_params! { "rust_ramoops":
+    crate::module_params! { LocalModule, "rust_ramoops":
         /// Where the region is, unless `mem_name` tells.
         mem_address: Size = Size::new(0), 0o400, KERNEL_PARAM_FL_HWPARAM as u8, "ullong",
             "start of reserved RAM used to store oops/panic logs";

@@ -11,6 +11,7 @@ use crate::linux::param::{
     Param,
     ParamLock, //
 };
+use crate::LocalModule;
 use kernel::{
     fmt,
     prelude::*,
@@ -18,13 +19,13 @@ use kernel::{
 };
 
 /// The region, while the module is loaded.
-static REGION: Locked<Option<Arc<Opened>>> = Locked::new(None);
+static REGION: Locked<Option<Arc<Opened>>, LocalModule> = Locked::new(None);
 
 /// `/sys/module/rust_ramoops/parameters/rescan`: to write a 1 reads the region again.
 pub(crate) struct Rescan;
 
-impl Param for Rescan {
-    fn set(&'static self, arg: &[u8], lock: &mut ParamLock) -> Result {
+impl Param<LocalModule> for Rescan {
+    fn set(&'static self, arg: &[u8], lock: &mut ParamLock<LocalModule>) -> Result {
         if arg != b"1" {
             pr_err!("rescan: write a 1 to read the region again\n");
             return Err(EINVAL);

@@ -3,13 +3,11 @@
 //! What was found in the region, and what has happened since.
 
 use super::dumper::Ramoops;
-use crate::{
-    linux::kmsg_dump,
-    ringbuf::{
-        Census,
-        Diagnosis,
-        Params, //
-    }, //
+use crate::linux::kmsg_dump;
+use crate::ringbuf::{
+    Census,
+    Diagnosis,
+    Params, //
 };
 use kernel::{
     debugfs::Writer,

@@ -3,17 +3,15 @@
 //! The text of a record: taken from the kernel log, and compressed if that is asked for.
 
 use super::dumper::Dump;
-use crate::{
-    linux::{
-        array::Array,
-        kmsg_dump::LogIter,
-        zlib::Deflate, //
-    },
-    ringbuf::{
-        fit,
-        Encoding,
-        Geometry, //
-    }, //
+use crate::linux::{
+    array::Array,
+    kmsg_dump::LogIter,
+    zlib::Deflate, //
+};
+use crate::ringbuf::{
+    fit,
+    Encoding,
+    Geometry, //
 };
 use kernel::prelude::*;
 

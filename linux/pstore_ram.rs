@@ -9,7 +9,7 @@
 
 use super::{
     bindings,
-    str, //
+    c_bytes, //
 };
 use core::{
     ops::Range,
@@ -43,7 +43,7 @@ unsafe extern "C" fn is_owner(dev: *mut bindings::device, range: *mut c_void) ->
     // SAFETY: By the function's requirements. The name is a string as long as the device lives.
     let name = unsafe {
         let device = kernel::container_of!(dev, bindings::platform_device, dev);
-        str::bytes((*device).name)
+        c_bytes::bytes((*device).name)
     };
     if name != b"ramoops" {
         return 0;

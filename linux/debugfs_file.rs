@@ -8,12 +8,16 @@
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
+use super::module::ModuleMetadata;
 #[cfg(CONFIG_DEBUG_FS)]
 use super::{
     bindings,
     module::this_module, //
 };
-use core::marker::PhantomPinned;
+use core::marker::{
+    PhantomData,
+    PhantomPinned, //
+};
 #[cfg(CONFIG_DEBUG_FS)]
 use core::ptr;
 use kernel::{
@@ -26,7 +30,7 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// A file that shows `T`, alone in a directory of its own.
+/// A file of the module `M` that shows `T`, alone in a directory of its own.
 ///
 /// As everywhere with debugfs, that the file cannot be made is no error.
 ///
@@ -35,7 +39,7 @@ use kernel::{
 /// `dir` is NULL, an error, or a directory that this object owns. While the directory is there, `data`
 /// is initialised, pinned, and only shared references to it exist.
 #[pin_data(PinnedDrop)]
-pub struct File<T: Writer + Send + Sync + 'static> {
+pub struct File<T: Writer + Send + Sync + 'static, M: ModuleMetadata + 'static> {
     #[cfg(CONFIG_DEBUG_FS)]
     dir: *mut bindings::dentry,
     #[pin]
@@ -43,14 +47,15 @@ pub struct File<T: Writer + Send + Sync + 'static> {
     // debugfs has a pointer to `data`.
     #[pin]
     _pin: PhantomPinned,
+    _module: PhantomData<fn() -> M>,
 }
 
 // SAFETY: A directory of debugfs may be removed by another thread than the one that made it.
-unsafe impl<T: Writer + Send + Sync + 'static> Send for File<T> {}
+unsafe impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> Send for File<T, M> {}
 // SAFETY: There are no methods with `&self`, and `T` can be shared.
-unsafe impl<T: Writer + Send + Sync + 'static> Sync for File<T> {}
+unsafe impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> Sync for File<T, M> {}
 
-impl<T: Writer + Send + Sync + 'static> File<T> {
+impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> File<T, M> {
     /// Makes `/sys/kernel/debug/<dir>/<name>`, readable by root, once `data` is there.
     ///
     /// Nothing of the module's `init` may fail after this: a module that fails to load goes, whoever
@@ -66,6 +71,7 @@ impl<T: Writer + Send + Sync + 'static> File<T> {
             dir: ptr::null_mut(),
             data <- data,
             _pin: PhantomPinned,
+            _module: PhantomData,
         });
         #[cfg(CONFIG_DEBUG_FS)]
         let file = file.pin_chain(move |file| {
@@ -98,7 +104,7 @@ impl<T: Writer + Send + Sync + 'static> File<T> {
 }
 
 #[pinned_drop]
-impl<T: Writer + Send + Sync + 'static> PinnedDrop for File<T> {
+impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> PinnedDrop for File<T, M> {
     fn drop(self: Pin<&mut Self>) {
         // When it returns, no call of `show` is under way or will be made: `data` may go. Files that
         // are still open keep the module, and with it `OPS`.
@@ -113,9 +119,9 @@ impl<T: Writer + Send + Sync + 'static> PinnedDrop for File<T> {
 
 /// The C side's way into a [`Writer`].
 #[cfg(CONFIG_DEBUG_FS)]
-impl<T: Writer + Send + Sync + 'static> File<T> {
+impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> File<T, M> {
     const OPS: &'static bindings::file_operations = &bindings::file_operations {
-        owner: this_module(),
+        owner: this_module::<M>().as_ptr(),
         open: Some(Self::open),
         read: Some(bindings::seq_read),
         llseek: Some(bindings::seq_lseek),
@@ -137,7 +143,7 @@ impl<T: Writer + Send + Sync + 'static> File<T> {
     /// `seq` must be a live `seq_file` of this thread, opened by [`Self::open`], whose file debugfs
     /// does not remove during the call.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: By the function's requirements `private` is the `data` of a `File<T>` whose
+        // SAFETY: By the function's requirements `private` is the `data` of a `File` whose
         // directory is there; by the type invariants it may be shared.
         let data = unsafe { &*(*seq).private.cast::<T>() };
         // SAFETY: By the function's requirements.

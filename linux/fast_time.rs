@@ -16,6 +16,15 @@ pub fn realtime_fast_ns() -> u64 {
 }
 
 /// Nanoseconds since boot, time asleep included.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::fast_time::boottime_fast_ns;
+///
+/// let before = boottime_fast_ns();
+/// assert!(before > 0 && boottime_fast_ns() >= before);
+/// ```
 pub fn boottime_fast_ns() -> u64 {
     // SAFETY: The function can be called in any context.
     unsafe { bindings::ktime_get_boot_fast_ns() }
