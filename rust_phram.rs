@@ -2,8 +2,8 @@
 
 //! rust_phram: physical RAM as an MTD device.
 //!
-//! Takes the parameters of `drivers/mtd/devices/phram.c`. Reads and writes bytes only: what is in the
-//! memory does not matter here.
+//! Takes the parameters of `drivers/mtd/devices/phram.c`. Reads and writes bytes only: what is in
+//! the memory does not matter here.
 
 #[allow(dead_code, unreachable_pub, reason = "each module uses a part of it")]
 mod linux {

@@ -52,10 +52,7 @@ mod ramoops {
 use kernel::prelude::*;
 use linux::{
     debugfs_file,
-    kmsg_dump::{
-        self,
-        Reason, //
-    },
+    kmsg_dump::Reason,
     random, //
 };
 use ramoops::{
@@ -69,7 +66,8 @@ use ramoops::{
         scan, //
     },
     params,
-    rescan::Enabled, //
+    rescan::Enabled,
+    status::Status, //
 };
 
 module! {
@@ -84,16 +82,16 @@ module! {
 #[pin_data]
 struct RustRamoops {
     #[pin]
-    dumper: debugfs_file::File<kmsg_dump::Registration<Ramoops>, LocalModule>,
+    status: debugfs_file::File<Status, LocalModule>,
 }
 
 impl kernel::InPlaceModule for RustRamoops {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            dumper <- {
+            status <- {
                 let (ramoops, max_reason) = open()?;
-                let registration = kmsg_dump::Registration::register(ramoops, max_reason);
-                debugfs_file::File::new(c"rust_ramoops", c"status", registration)
+                let status = Status::new(ramoops, max_reason);
+                debugfs_file::File::new(c"rust_ramoops", c"status", status)
             },
         })
     }

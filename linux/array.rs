@@ -2,10 +2,10 @@
 
 //! Arrays whose length is fixed when they are allocated.
 //!
-//! `KVVec` would do, but each way to fill one goes through `Vec::reserve`. Its `cap - len` and `cap * 2`
-//! cannot overflow by the invariants of `Vec`, but are compiled into the module with the checks of
-//! `CONFIG_RUST_OVERFLOW_CHECKS` (`panic_const_sub_overflow`, `panic_const_mul_overflow`). With
-//! `wrapping_sub` and `wrapping_mul` there, this file could go.
+//! `KVVec` would do, but each way to fill one goes through `Vec::reserve`. Its `cap - len` and `cap
+//! * 2` cannot overflow by the invariants of `Vec`, but are compiled into the module with the
+//! checks of `CONFIG_RUST_OVERFLOW_CHECKS` (`panic_const_sub_overflow`,
+//! `panic_const_mul_overflow`). With `wrapping_sub` and `wrapping_mul` there, this file could go.
 
 use core::{
     alloc::Layout,
@@ -46,8 +46,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `data` was allocated by [`KVmalloc`] with `layout`, the layout of `len` objects of type `T`. All of
-/// them are initialised.
+/// `data` was allocated by [`KVmalloc`] with `layout`, the layout of `len` objects of type `T`. All
+/// of them are initialised.
 pub struct Array<T> {
     data: NonNull<T>,
     len: usize,

@@ -7,8 +7,8 @@ use kernel::prelude::*;
 
 /// The bytes of a string, without the NUL.
 ///
-/// `CStr::from_ptr` and `CStr::to_bytes` do the same, but the length and one for the NUL are added in the
-/// module, with a check that may panic (`panic_const_add_overflow`).
+/// `CStr::from_ptr` and `CStr::to_bytes` do the same, but the length and one for the NUL are added
+/// in the module, with a check that may panic (`panic_const_add_overflow`).
 ///
 /// # Safety
 ///

@@ -2,9 +2,9 @@
 
 //! A file in debugfs that keeps its module loaded while it is open.
 //!
-//! The files of `kernel::debugfs` have no `owner`, so that to close one after its module has gone is
-//! a page fault. A file of this type makes `rmmod` say that the module is in use, as for C modules.
-//! What a file shows is a [`Writer`] of `kernel::debugfs`, as there.
+//! The files of `kernel::debugfs` have no `owner`, so that to close one after its module has gone
+//! is a page fault. A file of this type makes `rmmod` say that the module is in use, as for C
+//! modules. What a file shows is a [`Writer`] of `kernel::debugfs`, as there.
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
@@ -36,8 +36,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `dir` is NULL, an error, or a directory that this object owns. While the directory is there, `data`
-/// is initialised, pinned, and only shared references to it exist.
+/// `dir` is NULL, an error, or a directory that this object owns. While the directory is there,
+/// `data` is initialised, pinned, and only shared references to it exist.
 #[pin_data(PinnedDrop)]
 pub struct File<T: Writer + Send + Sync + 'static, M: ModuleMetadata + 'static> {
     #[cfg(CONFIG_DEBUG_FS)]
@@ -58,8 +58,8 @@ unsafe impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> Sync for File<
 impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> File<T, M> {
     /// Makes `/sys/kernel/debug/<dir>/<name>`, readable by root, once `data` is there.
     ///
-    /// Nothing of the module's `init` may fail after this: a module that fails to load goes, whoever
-    /// has a file of it open.
+    /// Nothing of the module's `init` may fail after this: a module that fails to load goes,
+    /// whoever has a file of it open.
     #[cfg_attr(not(CONFIG_DEBUG_FS), expect(unused_variables))]
     pub fn new(
         dir: &'static CStr,
@@ -79,8 +79,8 @@ impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> File<T, M> {
             let entry = unsafe { bindings::debugfs_create_dir(dir.as_char_ptr(), ptr::null_mut()) };
             // SAFETY: Only the field `dir` is written, which is not pinned.
             //
-            // INVARIANT: The directory was just made, or this is an error. `data` is initialised, and
-            // from here on all that is left is a shared reference to it.
+            // INVARIANT: The directory was just made, or this is an error. `data` is initialised,
+            // and from here on all that is left is a shared reference to it.
             let file = unsafe { file.get_unchecked_mut() };
             file.dir = entry;
             let data = &raw const file.data;
@@ -106,8 +106,8 @@ impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> File<T, M> {
 #[pinned_drop]
 impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> PinnedDrop for File<T, M> {
     fn drop(self: Pin<&mut Self>) {
-        // When it returns, no call of `show` is under way or will be made: `data` may go. Files that
-        // are still open keep the module, and with it `OPS`.
+        // When it returns, no call of `show` is under way or will be made: `data` may go. Files
+        // that are still open keep the module, and with it `OPS`.
         //
         // SAFETY: By the type invariants it is one of the values that the function takes.
         #[cfg(CONFIG_DEBUG_FS)]
@@ -131,8 +131,8 @@ impl<T: Writer + Send + Sync + 'static, M: ModuleMetadata> File<T, M> {
 
     /// # Safety
     ///
-    /// `inode` and `file` must be those of a file that is being opened, made by [`Self::new`] for this
-    /// `T`.
+    /// `inode` and `file` must be those of a file that is being opened, made by [`Self::new`] for
+    /// this `T`.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: By the function's requirements; `show` gets what the file was made with.
         unsafe { bindings::single_open(file, Some(Self::show), (*inode).i_private) }

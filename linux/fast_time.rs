@@ -2,8 +2,8 @@
 
 //! Clocks that can be read in any context.
 //!
-//! Unlike those of `kernel::time` they are safe in an NMI and while the timekeeper is being updated;
-//! the price is a rare small step.
+//! Unlike those of `kernel::time` they are safe in an NMI and while the timekeeper is being
+//! updated; the price is a rare small step.
 //!
 //! C header: [`include/linux/timekeeping.h`](srctree/include/linux/timekeeping.h)
 

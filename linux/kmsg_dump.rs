@@ -89,8 +89,8 @@ impl Detail {
 pub struct LogIter {
     /// No message is older.
     oldest: u64,
-    /// Whether `oldest` is a message. It takes long to find: the kernel remembers many messages whose
-    /// text is gone.
+    /// Whether `oldest` is a message. It takes long to find: the kernel remembers many messages
+    /// whose text is gone.
     is_found: bool,
     /// The message that follows the next one to be walked.
     next: u64,
@@ -199,8 +199,8 @@ pub trait Dumper: Send + Sync + 'static {
     /// Stores the log.
     ///
     /// Called in any context: with interrupts off, in an NMI, by a CPU that has stopped all others,
-    /// on several CPUs at once, or nested in itself. It must not sleep, allocate, wait for a lock or
-    /// panic.
+    /// on several CPUs at once, or nested in itself. It must not sleep, allocate, wait for a lock
+    /// or panic.
     fn dump(&self, detail: &Detail);
 }
 

@@ -59,8 +59,8 @@ impl MemType {
 /// Mapped physical memory.
 ///
 /// Its contents may change at any time (other mappings, other CPUs, a failing memory), so that they
-/// are only ever copied, never borrowed. All copies are bounds-checked, take no lock and can be used
-/// in any context.
+/// are only ever copied, never borrowed. All copies are bounds-checked, take no lock and can be
+/// used in any context.
 ///
 /// # Invariants
 ///
@@ -111,7 +111,10 @@ impl Mapping {
         };
         let addr = NonNull::new(addr.cast::<u8>()).ok_or(Refusal::NotMapped)?;
         if mem_type == MemType::Cached && !cfg!(CONFIG_ARCH_HAS_PMEM_API) {
-            pr_warn!("on this machine cached memory cannot be written back: a reset may lose the newest of it\n");
+            pr_warn!(
+                "on this machine cached memory cannot be written back: \
+                a reset may lose the newest of it\n"
+            );
         }
         // INVARIANT: The whole region is mapped at `addr`.
         let mapping = Self {
@@ -290,8 +293,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the mapping exists and is unmapped only here. `memunmap` also
-        // undoes `ioremap`.
+        // SAFETY: By the type invariant the mapping exists and is unmapped only here. `memunmap`
+        // also undoes `ioremap`.
         unsafe { bindings::memunmap(self.addr.as_ptr().cast()) };
     }
 }

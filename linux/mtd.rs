@@ -87,9 +87,9 @@ pub trait RamDevice: Send + Sync + 'static {
 ///
 /// To drop it ends the device: from then on nobody can open it.
 ///
-/// Whoever has it open may go on using it: it is kept for him until he closes it. Only while the module
-/// is loading this waits for him, because that is a load which fails, and then the code goes with the
-/// module, whoever is using it.
+/// Whoever has it open may go on using it: it is kept for him until he closes it. Only while the
+/// module is loading this waits for him, because that is a load which fails, and then the code goes
+/// with the module, whoever is using it.
 ///
 /// A module that drops registrations while it is live has to call [`synchronize`] when it goes.
 pub struct Registration<T: RamDevice>(Arc<Inner<T>>);
@@ -98,9 +98,9 @@ pub struct Registration<T: RamDevice>(Arc<Inner<T>>);
 ///
 /// # Invariants
 ///
-/// There is a reference for the registration, and one for each successful call of `_get_device` that was
-/// not followed by one of `_put_device` yet: `users` counts the latter. Without a reference nobody uses
-/// `mtd`.
+/// There is a reference for the registration, and one for each successful call of `_get_device`
+/// that was not followed by one of `_put_device` yet: `users` counts the latter. Without a
+/// reference nobody uses `mtd`.
 #[pin_data]
 struct Inner<T: RamDevice> {
     name: CString,
@@ -169,8 +169,9 @@ impl<T: RamDevice> Registration<T> {
             }),
             GFP_KERNEL,
         )?;
-        // SAFETY: `mtd` is initialised and pinned. It stays for as long as the MTD core or anybody else
-        // uses it, by the type invariants. NULL asks for the default partition parsers and no partitions.
+        // SAFETY: `mtd` is initialised and pinned. It stays for as long as the MTD core or anybody
+        // else uses it, by the type invariants. NULL asks for the default partition parsers and no
+        // partitions.
         to_result(unsafe {
             bindings::mtd_device_parse_register(
                 inner.mtd.get(),
@@ -188,15 +189,15 @@ impl<T: RamDevice> Registration<T> {
 
 impl<T: RamDevice> Drop for Registration<T> {
     fn drop(&mut self) {
-        // Where the MTD core has a node for a device as well as for its partitions, that node stays until
-        // the last one is closed.
+        // Where the MTD core has a node for a device as well as for its partitions, that node stays
+        // until the last one is closed.
         self.0.ended.store(true, Relaxed);
         let unregister = || {
             // SAFETY: The device was registered by `new`. If it no longer is, this does nothing.
             unsafe { bindings::mtd_device_unregister(self.0.mtd.get()) == 0 }
         };
-        // The first call fails if a partition cannot be deleted. It is off the list then, so that the
-        // second one gets on with the rest.
+        // The first call fails if a partition cannot be deleted. It is off the list then, so that
+        // the second one gets on with the rest.
         let unregistered = unregister() || unregister();
         if !unregistered {
             pr_err!("mtd: {} cannot be unregistered, and stays\n", &*self.0.name);
@@ -233,12 +234,12 @@ impl<T: RamDevice> Inner<T> {
 
 /// Waits until nobody is opening or closing a device.
 ///
-/// Who closes one lets go of its module first, and calls into it once more. The MTD core holds a lock
-/// meanwhile.
+/// Who closes one lets go of its module first, and calls into it once more. The MTD core holds a
+/// lock meanwhile.
 #[inline]
 pub fn synchronize() {
-    // SAFETY: There is no device of a negative number, and -1 asks for one by its address. So no reference
-    // is taken, and all that this does is to take that lock.
+    // SAFETY: There is no device of a negative number, and -1 asks for one by its address. So no
+    // reference is taken, and all that this does is to take that lock.
     let _ = unsafe { bindings::get_mtd_device(ptr::null_mut(), -2) };
 }
 
@@ -251,8 +252,8 @@ fn is_live<M: ModuleMetadata>() -> bool {
         if module.is_null() {
             return true;
         }
-        // SAFETY: The module exists while its code runs. The thread that loads or unloads it, which may
-        // be another one, changes the field at once.
+        // SAFETY: The module exists while its code runs. The thread that loads or unloads it, which
+        // may be another one, changes the field at once.
         let state = unsafe { (&raw const (*module).state).read_volatile() };
         state == bindings::module_state_MODULE_STATE_LIVE
     }
@@ -330,8 +331,8 @@ impl<T: RamDevice> MtdVTable<T> {
 
     /// # Safety
     ///
-    /// `mtd` must be the field `mtd` of a live `Inner<T>`, for which [`Self::get_device`] has succeeded
-    /// more often than this was called.
+    /// `mtd` must be the field `mtd` of a live `Inner<T>`, for which [`Self::get_device`] has
+    /// succeeded more often than this was called.
     unsafe extern "C" fn put_device(mtd: *mut bindings::mtd_info) {
         // SAFETY: By the function's requirements a reference is left of those that `add_user` took.
         let inner = unsafe { Arc::from_raw(Self::inner_ptr(mtd)) };
@@ -463,8 +464,8 @@ impl<T: RamDevice> MtdVTable<T> {
             let device = unsafe { Self::device(mtd) };
             let from = usize::try_from(from)?;
             let (addr, start) = device.mapping().addresses(from, len).ok_or(EINVAL)?;
-            // SAFETY: By the function's requirements. The mapping lives as long as the device, which
-            // its users hold.
+            // SAFETY: By the function's requirements. The mapping lives as long as the device,
+            // which its users hold.
             unsafe {
                 *virt = addr.as_ptr().cast();
                 *retlen = len;

@@ -3,9 +3,9 @@
 //! Module parameters of any type, readable in sysfs.
 //!
 //! The ones here are of any type that implements [`Param`], and show their effective values in
-//! `/sys/module/<module>/parameters/`. The `params` of the `module!` macro cannot: what is missing in
-//! `kernel::module_param` are strings, `kernel_param_ops::get`, a file mode, and that a parameter which
-//! is given twice has its last value (`SetOnce` makes that an error).
+//! `/sys/module/<module>/parameters/`. The `params` of the `module!` macro cannot: what is missing
+//! in `kernel::module_param` are strings, `kernel_param_ops::get`, a file mode, and that a
+//! parameter which is given twice has its last value (`SetOnce` makes that an error).
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
@@ -284,7 +284,8 @@ impl<M: ModuleMetadata> Drop for ParamLockGuard<M> {
 /// already being set.
 pub struct Locked<T, M>(UnsafeCell<T>, PhantomData<fn() -> M>);
 
-// SAFETY: The value is only accessed with the module's parameter lock held, by one thread at a time.
+// SAFETY: The value is only accessed with the module's parameter lock held, by one thread at a
+// time.
 unsafe impl<T: Send, M> Sync for Locked<T, M> {}
 
 impl<T, M> Locked<T, M> {
@@ -295,8 +296,8 @@ impl<T, M> Locked<T, M> {
 
     /// Accesses the value.
     pub fn access<'a>(&'static self, _lock: &'a mut ParamLock<M>) -> &'a mut T {
-        // SAFETY: `_lock` proves that this thread holds the lock, and is borrowed for as long as the
-        // value is.
+        // SAFETY: `_lock` proves that this thread holds the lock, and is borrowed for as long as
+        // the value is.
         unsafe { &mut *self.0.get() }
     }
 }
@@ -354,8 +355,8 @@ impl<M, T: Param<M> + 'static> ParamVTable<M, T> {
 
     /// # Safety
     ///
-    /// `kp` must come from [`KernelParam::new`] with this `M` and `T`, `val` must be NULL or a valid string,
-    /// and the module's parameter lock must be held.
+    /// `kp` must come from [`KernelParam::new`] with this `M` and `T`, `val` must be NULL or a
+    /// valid string, and the module's parameter lock must be held.
     unsafe extern "C" fn set(val: *const c_char, kp: *const bindings::kernel_param) -> c_int {
         if val.is_null() {
             return EINVAL.to_errno();
@@ -414,7 +415,8 @@ pub const fn to_c_str(text: &'static str) -> &'static CStr {
 macro_rules! module_params {
     ($owner:ty, $module:literal: $(
         $(#[$doc:meta])*
-        $name:ident: $type:ty = $value:expr, $perm:literal, $flags:expr, $parmtype:literal, $desc:literal;
+        $name:ident: $type:ty = $value:expr,
+            $perm:literal, $flags:expr, $parmtype:literal, $desc:literal;
     )*) => {$(
         $(#[$doc])*
         #[allow(non_upper_case_globals)]
@@ -422,9 +424,13 @@ macro_rules! module_params {
 
         // What is built in has the name of the module in front.
         #[cfg(MODULE)]
-        $crate::module_params!(@describe $owner, $name, [], $perm, $flags, $parmtype, $desc);
+        $crate::module_params!(
+            @describe $owner, $name, [], $perm, $flags, $parmtype, $desc
+        );
         #[cfg(not(MODULE))]
-        $crate::module_params!(@describe $owner, $name, [$module "."], $perm, $flags, $parmtype, $desc);
+        $crate::module_params!(
+            @describe $owner, $name, [$module "."], $perm, $flags, $parmtype, $desc
+        );
     )*};
     (
         @describe

@@ -2,8 +2,8 @@
 
 //! Where the kernel's own ramoops is at work.
 //!
-//! It claims no memory for which the kernel has page structs, which is the usual case. What tells is
-//! its platform device.
+//! It claims no memory for which the kernel has page structs, which is the usual case. What tells
+//! is its platform device.
 //!
 //! C header: [`include/linux/pstore_ram.h`](srctree/include/linux/pstore_ram.h)
 
@@ -19,8 +19,8 @@ use kernel::prelude::*;
 
 /// Whether it uses (part of) a range of physical memory.
 pub fn uses(mut range: Range<u64>) -> bool {
-    // SAFETY: The bus exists as long as the kernel runs. `is_owner` gets devices of that bus, and the
-    // range, which lives during the call.
+    // SAFETY: The bus exists as long as the kernel runs. `is_owner` gets devices of that bus, and
+    // the range, which lives during the call.
     let found = unsafe {
         bindings::bus_for_each_dev(
             &raw const bindings::platform_bus_type,
@@ -48,8 +48,8 @@ unsafe extern "C" fn is_owner(dev: *mut bindings::device, range: *mut c_void) ->
     if name != b"ramoops" {
         return 0;
     }
-    // SAFETY: The device lives. `driver` may change at any time, and is only compared; `platform_data`
-    // was set before the device became visible.
+    // SAFETY: The device lives. `driver` may change at any time, and is only compared;
+    // `platform_data` was set before the device became visible.
     let (driver, data) = unsafe {
         (
             ptr::read_volatile(&raw const (*dev).driver),
@@ -61,8 +61,8 @@ unsafe extern "C" fn is_owner(dev: *mut bindings::device, range: *mut c_void) ->
         return 0;
     }
     let data = data.cast::<bindings::ramoops_platform_data>();
-    // SAFETY: The driver that binds to devices of this name takes their data for this type. It lives
-    // as long as the device, and these two fields do not change.
+    // SAFETY: The driver that binds to devices of this name takes their data for this type. It
+    // lives as long as the device, and these two fields do not change.
     let (start, len) = unsafe { ((*data).mem_address, (*data).mem_size as u64) };
     c_int::from(start < range.end && range.start < start.saturating_add(len))
 }

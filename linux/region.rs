@@ -2,8 +2,8 @@
 
 //! Reserved physical memory: checks and claim.
 //!
-//! A [`Region`] is a range of physical memory that was found to belong to nobody else. Mapped, it is
-//! a [`Mapping`].
+//! A [`Region`] is a range of physical memory that was found to belong to nobody else. Mapped, it
+//! is a [`Mapping`].
 //!
 //! C header: [`include/linux/ioport.h`](srctree/include/linux/ioport.h)
 
@@ -23,8 +23,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// What addresses are multiples of. It is the smallest page, not the kernel's: all ways to map a range
-/// take one that starts within a page.
+/// What addresses are multiples of. It is the smallest page, not the kernel's: all ways to map a
+/// range take one that starts within a page.
 const ALIGN: u64 = 4096;
 
 /// Why a range of memory is refused.
@@ -57,10 +57,12 @@ impl fmt::Display for Refusal {
             Self::Misaligned => "the address is not a multiple of 4096",
             Self::Unaddressable => "the range ends beyond the addressable memory",
             Self::SystemRam => {
-                "the range is memory that the kernel uses; reserve it at boot with memmap= or reserve_mem="
+                "the range is memory that the kernel uses; \
+                reserve it at boot with memmap= or reserve_mem="
             }
             Self::NotReserved => {
-                "the range is not wholly reserved memory, see /proc/iomem; reserve it at boot with memmap="
+                "the range is not wholly reserved memory, see /proc/iomem; \
+                reserve it at boot with memmap="
             }
             Self::Claimed => "the range is claimed by another driver, see /proc/iomem",
             Self::NoMemory => "no memory answers there: what is written cannot be read back",
@@ -185,8 +187,8 @@ impl Region {
         if len == 0 {
             return Err(Refusal::Empty);
         }
-        // INVARIANT: memblock hands out ranges of RAM that do not wrap, and what `reserve_mem=` took
-        // stays out of the page allocator.
+        // INVARIANT: memblock hands out ranges of RAM that do not wrap, and what `reserve_mem=`
+        // took stays out of the page allocator.
         Ok(Self {
             start,
             len,
@@ -265,8 +267,8 @@ fn reserved(start: u64, len: usize) -> bool {
 
 /// A claim on a range of physical memory.
 ///
-/// `Resource::request_region` does the same below a `Resource` that a device has. That of all memory,
-/// `iomem_resource`, is not to be had: `Resource::from_raw` is private to the kernel crate.
+/// `Resource::request_region` does the same below a `Resource` that a device has. That of all
+/// memory, `iomem_resource`, is not to be had: `Resource::from_raw` is private to the kernel crate.
 ///
 /// # Invariants
 ///
@@ -285,7 +287,8 @@ impl Claim {
         if resource.is_null() {
             return Err(Refusal::Claimed);
         }
-        // Memory cut off by `mem=` is known as reserved from now on, so that others may map it, too.
+        // Memory cut off by `mem=` is known as reserved from now on, so that others may map it,
+        // too.
         //
         // SAFETY: The resource is ours until it is released. Others only read it.
         unsafe { (*resource).desc = bindings::IORES_DESC_RESERVED as c_ulong };

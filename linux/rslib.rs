@@ -104,7 +104,8 @@ const _: (Init, Free, Encode, Decode) = (
 /// assert_eq!(code.decode(&mut block, &mut parity), Some(2));
 /// assert_eq!(block, *b"Out of memory");
 ///
-/// assert_eq!(code.decode(&mut *b"Own of menory", &mut parity), None);
+/// let mut block = *b"Own if menory";
+/// assert_eq!(code.decode(&mut block, &mut parity), None);
 /// # Ok::<(), Error>(())
 /// ```
 ///
@@ -210,9 +211,9 @@ impl Codec {
         for (symbol, byte) in symbols.iter_mut().zip(parity.iter()) {
             *symbol = u16::from(*byte);
         }
-        // SAFETY: `block` has that length, and `symbols` is as long as the parity at least. Block and
-        // parity together are no longer than a code word. The buffers in `control` are ours, by the
-        // lock. The NULL pointers ask for no extra input or output.
+        // SAFETY: `block` has that length, and `symbols` is as long as the parity at least. Block
+        // and parity together are no longer than a code word. The buffers in `control` are ours, by
+        // the lock. The NULL pointers ask for no extra input or output.
         let wrong = unsafe {
             (self.decode)(
                 self.control.as_ptr(),

@@ -85,8 +85,8 @@ pub struct Guard<'a, T> {
 // SAFETY: A shared guard gives shared access to the value only.
 unsafe impl<T: Sync> Sync for Guard<'_, T> {}
 
-// A guard must not be sent, and be shared only if the value may be: this compiles only if just the first of
-// the three is meant.
+// A guard must not be sent, and be shared only if the value may be: this compiles only if just the
+// first of the three is meant.
 const _: () = {
     trait Unless<What> {
         const HOLDS: () = ();

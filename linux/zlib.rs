@@ -47,15 +47,16 @@ impl Deflate {
     }
 
     /// Compresses the pieces as one text. Returns the length of the stream; if that is more than
-    /// `out` has, what is in there is of no use. `None` if zlib fails. Can be called in any context.
+    /// `out` has, what is in there is of no use. `None` if zlib fails. Can be called in any
+    /// context.
     #[inline]
     pub fn compress(&mut self, pieces: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
         let mut stream = bindings::z_stream_s {
             workspace: self.workspace.as_mut_ptr().cast(),
             ..Default::default()
         };
-        // SAFETY: `stream` is zero but for the workspace, which is long enough by the type invariant,
-        // and stays for as long as `stream` is used.
+        // SAFETY: `stream` is zero but for the workspace, which is long enough by the type
+        // invariant, and stays for as long as `stream` is used.
         let result = unsafe {
             bindings::zlib_deflateInit2(
                 &mut stream,

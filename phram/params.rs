@@ -117,7 +117,8 @@ impl Param<LocalModule> for DeviceList {
         let state = STATE.access(lock);
         match state.phase {
             Phase::Loading => {
-                // Of two with the same name, as from modprobe.d and the command line, the last counts.
+                // Of two with the same name, as from modprobe.d and the command line, the last
+                // counts.
                 let slot = state
                     .specs
                     .iter_mut()

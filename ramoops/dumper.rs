@@ -55,8 +55,8 @@ pub(crate) struct Ramoops {
     pub(crate) boot_id: [u8; 16],
     /// What has happened since.
     pub(crate) counters: Counters,
-    /// For when the kernel panics. No other dump ever holds them, so that a CPU stopped in the middle
-    /// of one does not matter.
+    /// For when the kernel panics. No other dump ever holds them, so that a CPU stopped in the
+    /// middle of one does not matter.
     pub(crate) panic_buffers: TryLock<Buffers>,
     /// For all other dumps.
     pub(crate) buffers: TryLock<Buffers>,

@@ -119,7 +119,8 @@ pub(crate) fn map() -> Result<(u64, Geometry, Media)> {
     let code = code(&geometry)?;
     if pstore_ram::uses(start..start.saturating_add(region.len() as u64)) {
         pr_err!(
-            "mem_address={:#x} mem_size={:#x}: the module ramoops uses this memory; rmmod it first\n",
+            "mem_address={:#x} mem_size={:#x}: \
+            the module ramoops uses this memory; rmmod it first\n",
             start,
             geometry.mem_size()
         );

@@ -3,7 +3,10 @@
 //! What was found in the region, and what has happened since.
 
 use super::dumper::Ramoops;
-use crate::linux::kmsg_dump;
+use crate::linux::kmsg_dump::{
+    self,
+    Reason, //
+};
 use crate::ringbuf::{
     Census,
     Diagnosis,
@@ -19,10 +22,24 @@ use kernel::{
     }, //
 };
 
-/// The contents of `/sys/kernel/debug/rust_ramoops/status`.
-impl Writer for kmsg_dump::Registration<Ramoops> {
+/// The dumper, as `/sys/kernel/debug/rust_ramoops/status` shows it.
+#[pin_data]
+pub(crate) struct Status {
+    #[pin]
+    dumper: kmsg_dump::Registration<Ramoops>,
+}
+
+impl Status {
+    pub(crate) fn new(ramoops: Ramoops, max_reason: Reason) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            dumper <- kmsg_dump::Registration::register(ramoops, max_reason),
+        })
+    }
+}
+
+impl Writer for Status {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ramoops = self.dumper();
+        let ramoops = self.dumper.dumper();
         let read = |counter: &Atomic<u32>| counter.load(Relaxed);
         let geometry = ramoops.region.store.geometry();
         f.write_fmt(fmt!("slots: {}\n", geometry.slots()))?;

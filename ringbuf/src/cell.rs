@@ -26,7 +26,8 @@ pub(super) const ROUND: u64 = 1 << 32;
 
 /// Parts of a dump whose part 1 was overwritten before they were complete: older than the queue.
 pub(super) const OVERTAKEN: usize = 0;
-/// Slots where the memory refused a write: there is no record, but another slot is the better choice.
+/// Slots where the memory refused a write: there is no record, but another slot is the better
+/// choice.
 pub(super) const REFUSED: usize = 1;
 /// Dumps with which loops of crashes began, oldest first.
 pub(super) const FIRSTS: usize = 2;

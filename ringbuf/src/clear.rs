@@ -21,9 +21,9 @@ const PIECE: usize = 256;
 
 /// Deletes what is in `slot`, so that neither we nor mainline find a record there.
 ///
-/// A record with a whole seal, or one of mainline, goes in mainline's way: `start` and `size` become
-/// 0. Its text and its seal stay, so that its number is not given again. Of anything else nothing
-/// stays: the whole zone is erased to 0xff.
+/// A record with a whole seal, or one of mainline, goes in mainline's way: `start` and `size`
+/// become 0. Its text and its seal stay, so that its number is not given again. Of anything else
+/// nothing stays: the whole zone is erased to 0xff.
 ///
 /// If it is interrupted, the record is there or it is not. `None` if there is no such slot, or if
 /// the memory refused a write.

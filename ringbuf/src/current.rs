@@ -2,14 +2,14 @@
 
 //! Which of two slot tables is in use.
 //!
-//! A table is replaced only if no dump was under way from before the region was read for the new one
-//! until it is in use: what a dump has stored is known only to the table that it began with.
+//! A table is replaced only if no dump was under way from before the region was read for the new
+//! one until it is in use: what a dump has stored is known only to the table that it began with.
 //!
 //! # Memory ordering
 //!
-//! All changes are of one value, and read-modify-writes: who begins a dump sees, with Acquire, what was
-//! done before the table was put in, with Release. Who reads the region sees, with Acquire, what dumps
-//! have stored before they ended, with Release.
+//! All changes are of one value, and read-modify-writes: who begins a dump sees, with Acquire, what
+//! was done before the table was put in, with Release. Who reads the region sees, with Acquire,
+//! what dumps have stored before they ended, with Release.
 
 use super::sync::{
     AtomicU64,

@@ -60,7 +60,8 @@ impl<T: Deref<Target = [u64]>> Encoder<T> {
 }
 
 impl<T: DerefMut<Target = [u64]>> Encoder<T> {
-    /// Fills the table. `None` if its length is not [`Self::table_len`], or if there is no such code.
+    /// Fills the table. `None` if its length is not [`Self::table_len`], or if there is no such
+    /// code.
     pub fn new(ecc_size: usize, mut rows: T) -> Option<Self> {
         if !(1..=ECC_MAX).contains(&ecc_size) || rows.len() != Self::table_len(ecc_size) {
             return None;

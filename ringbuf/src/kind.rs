@@ -43,7 +43,8 @@ pub enum Kind {
     /// Text without a valid header and without a seal, which looks like a record. Where it ends is
     /// guessed.
     Salvaged {
-        /// Where the payload lies. It begins with `stamp`. See [`salvage_extent`](super::salvage_extent).
+        /// Where the payload lies. It begins with `stamp`. See
+        /// [`salvage_extent`](super::salvage_extent).
         extent: Extent,
         /// The stamp at the start of the payload.
         stamp: Stamp,
@@ -74,8 +75,8 @@ pub struct Content {
 }
 
 impl Kind {
-    /// Returns where the payload lies, if it is a record's. What is left of other ones must be asked
-    /// for with [`salvage_extent`](super::salvage_extent).
+    /// Returns where the payload lies, if it is a record's. What is left of other ones must be
+    /// asked for with [`salvage_extent`](super::salvage_extent).
     pub fn extent(&self) -> Option<Extent> {
         match self {
             Kind::Sealed(seal) => Some(extent_of(seal)),

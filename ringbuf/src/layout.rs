@@ -349,7 +349,8 @@ impl Seal {
     }
 }
 
-/// Cuts or pads a text. What is not printable ASCII is replaced: who looks for seals looks for that.
+/// Cuts or pads a text. What is not printable ASCII is replaced: who looks for seals looks for
+/// that.
 pub(super) fn pad<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut out = [b' '; N];
     for (to, from) in out.iter_mut().zip(text) {

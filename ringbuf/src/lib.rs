@@ -14,8 +14,8 @@
 //! - [`geometry`]: where zones lie.
 //! - [`prefix`]: the first lines of a record.
 //! - [`ecc`] computes parity; [`fit`] chooses how much text to compress into a record.
-//! - `zone` reads one zone, corrected; [`read`] tells what a slot holds. They take every byte of the
-//!   region as hostile input.
+//! - `zone` reads one zone, corrected; [`read`] tells what a slot holds. They take every byte of
+//!   the region as hostile input.
 //! - `sync`, `table`: which slot a record takes. `worth`, `order`: which one is worth least when a
 //!   store is opened. They know nothing of the region.
 //! - `loops`: loops of crashes. `others`: records in zones of other parameters.

@@ -40,8 +40,8 @@ impl Previous {
         }
     }
 
-    /// Returns the dump with which the loop began that a dump of `info`, with that number, continues;
-    /// 0 if there is none.
+    /// Returns the dump with which the loop began that a dump of `info`, with that number,
+    /// continues; 0 if there is none.
     pub(super) fn loop_start(&self, info: &DumpInfo<'_>, dump: u64, loop_ns: u64) -> u64 {
         let continues = self.is_crash
             && info.reason <= LAST_CRASH
@@ -57,8 +57,8 @@ impl Previous {
         }
     }
 
-    /// Returns how long it took from this dump to the start of the boot of another one. `None` if the
-    /// clocks do not tell: one was never set, or was set back in between.
+    /// Returns how long it took from this dump to the start of the boot of another one. `None` if
+    /// the clocks do not tell: one was never set, or was set back in between.
     fn downtime(&self, info: &DumpInfo<'_>) -> Option<u64> {
         let boot = info.realtime_ns.checked_sub(info.boottime_ns)?;
         if self.realtime_ns < CLOCK_MIN || boot < CLOCK_MIN {

@@ -27,8 +27,8 @@ pub trait Memory {
     /// CRC-32C as the kernel's `crc32c()` has it: reflected, no inversion before or after.
     fn crc32c(crc: u32, data: &[u8]) -> u32;
 
-    /// Computes the parity of a block of at most 128 bytes and puts it into `parity`, which is filled
-    /// with zeros and has as many bytes as the geometry says.
+    /// Computes the parity of a block of at most 128 bytes and puts it into `parity`, which is
+    /// filled with zeros and has as many bytes as the geometry says.
     ///
     /// The code is Reed-Solomon over GF(2^8) with polynomial 0x11d, first root 0 and primitive
     /// element 1: the kernel's rslib as ramoops uses it. Called only if there is parity, and while

@@ -136,8 +136,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         }
     }
 
-    /// Takes note of the slots in which part 1 of the newest dump lies, if that is the latest record of
-    /// other parameters.
+    /// Takes note of the slots in which part 1 of the newest dump lies, if that is the latest
+    /// record of other parameters.
     fn count_newest(&self, newest_other: Option<(Worth, u64)>) {
         let Some((worth, slots)) = newest_other else {
             return;

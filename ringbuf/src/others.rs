@@ -32,8 +32,8 @@ const SAMPLE: usize = 8;
 const STEP: usize = 88;
 const _: () = assert!(STEP + SAMPLE - 1 <= SEAL_TEXT.1 && STEP % SAMPLE == 0);
 
-/// If a sample lies in the texts of a seal, the magic number begins so many bytes behind its start, or
-/// less than [`WINDOW`] bytes later.
+/// If a sample lies in the texts of a seal, the magic number begins so many bytes behind its start,
+/// or less than [`WINDOW`] bytes later.
 const MAGIC_MIN: usize = SEAL_MAGIC_OFFSET - SEAL_TEXT.0 - SEAL_TEXT.1 + SAMPLE;
 const WINDOW: usize = SEAL_TEXT.1 - SAMPLE + 1;
 
@@ -172,7 +172,8 @@ fn is_text(bytes: u64) -> bool {
     (bytes | bytes.wrapping_sub(SPACES)) & HIGH == 0
 }
 
-/// Whether one of these bytes is the first one of a magic number. Now and then it says so of others.
+/// Whether one of these bytes is the first one of a magic number. Now and then it says so of
+/// others.
 fn has_first_byte(bytes: &[u8; 8]) -> bool {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);

@@ -278,8 +278,8 @@ pub fn classify<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<
     Zone::new(mem, geometry, slot)?.content()
 }
 
-/// Returns the header of `slot`, corrected. `None` if there is no such slot, or if it lies outside of
-/// `mem`.
+/// Returns the header of `slot`, corrected. `None` if there is no such slot, or if it lies outside
+/// of `mem`.
 pub fn header<M: Memory>(mem: &M, geometry: &Geometry, slot: usize) -> Option<Header> {
     let (_, header) = Zone::new(mem, geometry, slot)?.header(&mut Tally::default())?;
     Some(header)

@@ -162,8 +162,8 @@ impl Found {
         }
     }
 
-    /// Reads the zones of other parameters. The slots in which their records lie are worth as much, if
-    /// the newest record `is_known`.
+    /// Reads the zones of other parameters. The slots in which their records lie are worth as much,
+    /// if the newest record `is_known`.
     #[inline(never)]
     fn look_at_others<M: Memory, T: Deref<Target = [Slot]>>(
         &mut self,
@@ -319,8 +319,8 @@ impl Found {
     }
 }
 
-/// Whether the header is that of the record that the seal is about. If not, and the payload is another
-/// one, too, the seal may be what somebody else has left of an older record.
+/// Whether the header is that of the record that the seal is about. If not, and the payload is
+/// another one, too, the seal may be what somebody else has left of an older record.
 fn agrees<M: Memory>(mem: &M, geometry: &Geometry, slot: usize, seal: &Seal) -> bool {
     header(mem, geometry, slot).is_some_and(|header| (header.start, header.size) == (0, seal.size))
 }

@@ -37,8 +37,8 @@ impl Order {
         }
     }
 
-    /// Whether the numbers have wrapped: they are at the lower end and at the upper one. If some are in
-    /// the middle, too, they may have come from there.
+    /// Whether the numbers have wrapped: they are at the lower end and at the upper one. If some
+    /// are in the middle, too, they may have come from there.
     pub fn wraps(&self) -> bool {
         self.has_low && self.has_high && !self.has_middle
     }

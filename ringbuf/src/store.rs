@@ -69,8 +69,8 @@ pub enum OpenError {
     },
 }
 
-/// Why the region was not read again: a dump began before that was done, or is under way, or somebody
-/// else is reading it. Nothing has changed.
+/// Why the region was not read again: a dump began before that was done, or is under way, or
+/// somebody else is reading it. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
@@ -151,8 +151,8 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         Ok((store, census))
     }
 
-    /// Reads the region again: somebody else may have deleted records, whose slots are free then. Dumps
-    /// may go on meanwhile, and win.
+    /// Reads the region again: somebody else may have deleted records, whose slots are free then.
+    /// Dumps may go on meanwhile, and win.
     #[inline(never)]
     pub fn rescan(&self) -> Result<Census, Busy> {
         let replacement = self.current.prepare().ok_or(Busy)?;

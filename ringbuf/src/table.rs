@@ -8,31 +8,31 @@
 //! is at the bottom, and the part with the oldest text, which is the first to go, on top. A slot
 //! without a record has a position of its own. There are as many cells as there are slots, and each
 //! serves one position of each round. Choosing a slot is a look at the head of the queue, however
-//! long that is. What stands out has a stack beside the queue, with a cell behind those: see [`OVERTAKEN`]
-//! and those after it.
+//! long that is. What stands out has a stack beside the queue, with a cell behind those: see
+//! [`OVERTAKEN`] and those after it.
 //!
 //! # A CPU may stop for ever anywhere
 //!
 //! A slot is taken by one change of one cell, and put back by one. In between it is in no stack and
-//! belongs to its owner alone; if that one stops, a panic knows the slot by its absence. A position is
-//! filled by one change, too, so that there is none that was allotted and is still empty. Head and
-//! tail only follow the cells, and whoever finds them late moves them on. Nobody waits: who has to
-//! try again has to because another CPU has taken or stored a record in the meantime.
+//! belongs to its owner alone; if that one stops, a panic knows the slot by its absence. A position
+//! is filled by one change, too, so that there is none that was allotted and is still empty. Head
+//! and tail only follow the cells, and whoever finds them late moves them on. Nobody waits: who has
+//! to try again has to because another CPU has taken or stored a record in the meantime.
 //!
 //! # Memory ordering
 //!
-//! - Cells are loaded with Acquire and changed with AcqRel. So all that the owner of a slot did, above
-//!   all to the bytes of its record, happens before the next owner has it. All changes are
-//!   read-modify-writes, which continue each other's release sequences: who takes the second slot of
-//!   a stack sees what was done before it was put there.
-//! - `place` of a slot is written by its owner only, before the change of the cell that publishes it:
-//!   Relaxed. Who reads it when the slot has another owner already fails to change the cell.
+//! - Cells are loaded with Acquire and changed with AcqRel. So all that the owner of a slot did,
+//!   above all to the bytes of its record, happens before the next owner has it. All changes are
+//!   read-modify-writes, which continue each other's release sequences: who takes the second slot
+//!   of a stack sees what was done before it was put there.
+//! - `place` of a slot is written by its owner only, before the change of the cell that publishes
+//!   it: Relaxed. Who reads it when the slot has another owner already fails to change the cell.
 //! - The tail is moved after its cell was filled, with Release: who sees the new one, with Acquire,
 //!   sees a filled cell. Who sees an old one protects more than it has to.
-//! - The head is moved after its cell was made ready for the next round. Who sees an old one is told
-//!   by the phase in the cell. AcqRel and Acquire, as with the tail.
-//! - `keeps_candidate` says nothing about anything else, and what was found when the table was arranged
-//!   does not change while it is in use: Relaxed.
+//! - The head is moved after its cell was made ready for the next round. Who sees an old one is
+//!   told by the phase in the cell. AcqRel and Acquire, as with the tail.
+//! - `keeps_candidate` says nothing about anything else, and what was found when the table was
+//!   arranged does not change while it is in use: Relaxed.
 
 use core::{
     cmp,
@@ -73,8 +73,8 @@ use super::{
 pub struct Slot {
     /// See [`with_top`].
     pub(super) cell: AtomicU64,
-    /// The number plus 1 of the slot below it, or 0, and from [`STACK`] on which cell its stack has.
-    /// What it says counts while the slot is in a stack.
+    /// The number plus 1 of the slot below it, or 0, and from [`STACK`] on which cell its stack
+    /// has. What it says counts while the slot is in a stack.
     pub(super) place: AtomicU64,
 }
 
@@ -107,7 +107,8 @@ pub(super) struct Landmarks {
 /// for the one at the head: what a queue of so many slots has is never as long as a round.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    /// An entry for each slot, and then for each stack beside the queue, of which only the cell counts.
+    /// An entry for each slot, and then for each stack beside the queue, of which only the cell
+    /// counts.
     pub(super) slots: T,
     /// The first position that may have something.
     pub(super) head: AtomicU64,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a dump does with the slot table: it takes the slot that is worth least, and puts it back with
-//! a record.
+//! What a dump does with the slot table: it takes the slot that is worth least, and puts it back
+//! with a record.
 
 use core::ops::Deref;
 
@@ -57,8 +57,8 @@ impl<T: Deref<Target = [Slot]>> Table<T> {
         Some(self.choose(&self.begin())?.slot)
     }
 
-    /// Takes a slot for the next part of a dump. An urgent dump may take one whose owner has not put
-    /// it back, if there is no other: it is stopped and will not come back.
+    /// Takes a slot for the next part of a dump. An urgent dump may take one whose owner has not
+    /// put it back, if there is no other: it is stopped and will not come back.
     pub(super) fn claim(&self, turn: &Turn, urgent: bool) -> Option<usize> {
         // What is left of a dump that is overwritten already is not worth a slot.
         if turn

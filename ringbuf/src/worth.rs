@@ -109,8 +109,8 @@ impl Worth {
         self.class > Class::Undated && self.part != BEHIND
     }
 
-    /// Finds the place of a record among the others. `newest_time` is the time of our newest one, and
-    /// `before` the last slot before it in the ring that tells its age.
+    /// Finds the place of a record among the others. `newest_time` is the time of our newest one,
+    /// and `before` the last slot before it in the ring that tells its age.
     pub(super) fn placed(self, newest_time: Option<u64>, before: Option<Self>) -> Self {
         match (self.class, before) {
             (Class::Foreign | Class::Undated, _)

@@ -121,8 +121,8 @@ impl<M: Memory> Writer<'_, M> {
         Some(())
     }
 
-    /// Writes one block of the data area, but for the magic number, and its parity. It is put together
-    /// from `pieces`, of which each has its place in the data area; the rest is zero.
+    /// Writes one block of the data area, but for the magic number, and its parity. It is put
+    /// together from `pieces`, of which each has its place in the data area; the rest is zero.
     fn write_block(&self, slot: usize, block: usize, pieces: &[(usize, &[u8])]) -> Option<()> {
         let (begin, len) = self.geometry.block(block)?;
         let mut buf = [0; ECC_BLOCK];
