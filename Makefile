@@ -73,6 +73,10 @@ torture: ## hundreds of resets into a storm of oopses: make torture RESETS=500 S
 	@$(enter) modules
 	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s -m long --resets=$(or $(RESETS),500) $(SEED:%=--seed=%)
 
+series: ## write the patch series that puts all this into a kernel tree, to .build/patches (root)
+	@scripts/env
+	@scripts/enter bash -c 'scripts/patch-series /usr/src/linux-source-*.tar.xz .build/patches'
+
 kdir: ## build what Debian's kernel headers lack for Rust modules, for the running kernel
 	@scripts/kdir
 
@@ -177,5 +181,5 @@ help: ## this text
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'scripts/enter COMMAND runs any of them, or anything else, in the environment of demo and test.'
 
-.PHONY: modules ramoopsctl demo bench test test-all test-debug fuzz mutants torture kdir install install-ramoopsctl uninstall fmt check \
+.PHONY: modules ramoopsctl demo bench test test-all test-debug fuzz mutants torture series kdir install install-ramoopsctl uninstall fmt check \
 	check-fmt clippy clippy-modules clippy-cargo check-shell check-panic check-stack check-unsafe check-warnings clean clean-modules help

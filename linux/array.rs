@@ -2,9 +2,9 @@
 
 //! Arrays whose length is fixed when they are allocated.
 //!
-//! `KVVec` would do, but each way to fill one goes through `Vec::reserve`. Its `cap - len` and `cap
-//! * 2` cannot overflow by the invariants of `Vec`, but are compiled into the module with the
-//! checks of `CONFIG_RUST_OVERFLOW_CHECKS` (`panic_const_sub_overflow`,
+//! `KVVec` would do, but each way to fill one goes through `Vec::reserve`. What that computes,
+//! `cap - len` and twice `cap`, cannot overflow by the invariants of `Vec`, but is compiled into
+//! the module with the checks of `CONFIG_RUST_OVERFLOW_CHECKS` (`panic_const_sub_overflow`,
 //! `panic_const_mul_overflow`). With `wrapping_sub` and `wrapping_mul` there, this file could go.
 
 use core::{

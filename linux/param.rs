@@ -247,8 +247,13 @@ pub struct ParamLock<M>(PhantomData<*mut M>);
 impl<M: ModuleMetadata> ParamLock<M> {
     /// Takes the lock; waits for it. Not for use in [`Param::set`], which is called with it held.
     pub fn take() -> ParamLockGuard<M> {
+        // Without sysfs parameters are set by who loads the module, or boots, and there is no lock.
+        //
         // SAFETY: The module is alive while its code runs.
-        unsafe { bindings::kernel_param_lock(this_module::<M>().as_ptr()) };
+        #[cfg(CONFIG_SYSFS)]
+        unsafe {
+            bindings::kernel_param_lock(this_module::<M>().as_ptr())
+        };
         // INVARIANT: The lock was just taken.
         ParamLockGuard(ParamLock(PhantomData))
     }
@@ -274,7 +279,10 @@ impl<M: ModuleMetadata> DerefMut for ParamLockGuard<M> {
 impl<M: ModuleMetadata> Drop for ParamLockGuard<M> {
     fn drop(&mut self) {
         // SAFETY: By the invariant of `ParamLock` the lock is held.
-        unsafe { bindings::kernel_param_unlock(this_module::<M>().as_ptr()) };
+        #[cfg(CONFIG_SYSFS)]
+        unsafe {
+            bindings::kernel_param_unlock(this_module::<M>().as_ptr())
+        };
     }
 }
 

@@ -32,7 +32,7 @@ const ALIGN: u64 = 4096;
 pub enum Refusal {
     /// The length is zero.
     Empty,
-    /// The range does not start at a multiple of [`ALIGN`].
+    /// The range does not start at a multiple of 4096.
     Misaligned,
     /// The range ends beyond what this CPU can address.
     Unaddressable,
