@@ -68,6 +68,10 @@ def test_a_panic_before_user_space_is_there_after_the_reboot(
         assert re.search(r"rust_ramoops: using .*: [1-9]\d* sealed", vm.console()), vm.console()
         read = vm.ok("dd if=/dev/mtd0 bs=64k 2>/dev/null | strings | grep 'Unable to mount root fs'")
         assert CAUSE.decode() in read
+        # What it needs of the kernel was there that early.
+        assert "next slot: " in vm.ok("cat /sys/kernel/debug/rust_ramoops/status")
+        assert " : rust_ramoops" in vm.ok("cat /proc/iomem")
+        assert vm.ok("cat /sys/module/rust_ramoops/parameters/mem_size").strip() == str(REGION_SIZE)
 
 
 def test_the_same_with_the_kernels_own(kernel: Path, initramfs: Path, accel: str, tmp_path: Path) -> None:
@@ -93,3 +97,13 @@ def test_it_is_there_no_later_than_the_kernels_own(
     stock = re.search(r"calling  ramoops_init", console)
     assert ours and stock
     assert ours.start() < stock.start()
+
+
+def test_a_region_of_reserve_mem_is_found_that_early(
+    kernel: Path, initramfs: Path, accel: str, tmp_path: Path
+) -> None:
+    options = f"reserve_mem=2M:2M:oops rust_ramoops.mem_name=oops {NO_KUNIT}"
+    with VM(initramfs, tmp_path, accel=accel, kernel=kernel, cmdline=options) as vm:
+        assert re.search(r"rust_ramoops: using 0x200000@.*: 0 sealed", vm.console()), vm.console()
+        vm.crash()
+        assert re.search(r"rust_ramoops: using 0x200000@.*: 1 sealed", vm.console()), vm.console()
