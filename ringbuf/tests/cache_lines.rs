@@ -13,11 +13,11 @@ use crate::common::{
     cut::{
         delete,
         dump,
-        starts,
         Case,
         World, //
     },
     geometry_with_ecc,
+    starts::starts,
     Op, //
 };
 

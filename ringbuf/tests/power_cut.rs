@@ -12,11 +12,11 @@ use crate::common::{
     cache::Random,
     cut::{
         dump,
-        starts,
         World, //
     },
     geometry_with_ecc,
     params,
+    starts::starts,
     Op, //
 };
 use ringbuf::Geometry;

@@ -14,28 +14,23 @@ use std::{
     rc::Rc, //
 };
 
-use ringbuf::{
-    clear,
-    layout::SEAL_MAGIC_OFFSET,
-    read_text,
-    salvage_extent,
-    Census,
-    DumpInfo,
-    Extent,
-    Geometry,
-    Kind,
-    Seal, //
-};
-
 use super::{
-    append,
-    look,
     mainline,
     open,
     strip_prefix,
+    view::View,
     Op,
     Ram,
     INFO, //
+};
+use ringbuf::{
+    clear,
+    layout::SEAL_MAGIC_OFFSET,
+    Census,
+    DumpInfo,
+    Geometry,
+    Kind,
+    Seal, //
 };
 
 /// Says what is wrong, instead of failing: some tests want it to be wrong.
@@ -46,74 +41,6 @@ macro_rules! ensure {
             return Err(format!("{}: {}", stringify!($cond), format!($($what)+)));
         }
     };
-}
-
-/// What readers see of one slot.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    pub kind: Kind,
-    pub payload: Vec<u8>,
-    /// What is left of a record that is not whole.
-    pub salvage: Vec<u8>,
-    /// The text, and the number of blocks that it says to be bad.
-    pub mainline: Option<(Vec<u8>, usize)>,
-}
-
-impl View {
-    fn of_slot(image: &[u8], geometry: &Geometry, slot: usize) -> View {
-        let ram = Ram::new(image.to_vec());
-        let (kind, payload) = look(&&ram, geometry, slot);
-        let salvage = salvage_extent(&&ram, geometry, slot, &kind);
-        View {
-            kind,
-            payload,
-            salvage: salvage.map_or(Vec::new(), |extent| text(&ram, geometry, slot, extent)),
-            mainline: mainline::file(image, geometry, slot)
-                .map(|shown| (shown.log, shown.bad_blocks)),
-        }
-    }
-
-    pub fn mainline_text(&self) -> Option<&Vec<u8>> {
-        self.mainline.as_ref().map(|(text, _)| text)
-    }
-
-    /// Whether a reader would show it as a record.
-    pub fn is_record(&self) -> bool {
-        matches!(self.kind, Kind::Sealed(_) | Kind::Foreign(_))
-    }
-
-    /// Whether there is nothing worth keeping.
-    fn is_nothing(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Cleared(_) | Kind::Empty | Kind::Zero | Kind::Erased | Kind::Garbage
-        )
-    }
-
-    /// What the seal says, if it is whole and the record was not deleted.
-    fn seal(&self) -> Option<Seal> {
-        match self.kind {
-            Kind::Sealed(seal) | Kind::Damaged(seal) => Some(seal),
-            Kind::Torn(seal) => seal,
-            _ => None,
-        }
-    }
-
-    /// Of a foreign one the text is all there is. It has two ways to be linear.
-    fn is_same_record(&self, other: &View) -> bool {
-        let same_kind = match (self.kind, other.kind) {
-            (Kind::Foreign(one), Kind::Foreign(other)) => one.stamp == other.stamp,
-            (one, other) => one == other,
-        };
-        same_kind && self.payload == other.payload
-    }
-}
-
-fn text(ram: &Ram, geometry: &Geometry, slot: usize, extent: Extent) -> Vec<u8> {
-    let mut text = vec![0; extent.size as usize];
-    let len = read_text(&ram, geometry, slot, extent, 0, &mut text);
-    text.truncate(len);
-    text
 }
 
 /// Whether the seal has been broken for certain.
@@ -489,90 +416,6 @@ pub fn dump<'a>(world: &'a World, image: &[u8], parts: usize) -> (Case<'a>, Vec<
         assert_eq!(after.mainline, Some((after.payload.clone(), 0)));
     }
     (case, ram.log.take())
-}
-
-/// Stores `count` dumps of one part.
-pub fn filled(geometry: &Geometry, count: usize) -> Vec<u8> {
-    let ram = Ram::new(vec![0; geometry.mem_size()]);
-    let (store, _) = open(&ram, geometry);
-    for i in 0..count {
-        let text = format!("record {i}\n").repeat(1 + i * 5 % 17);
-        append(&store, text.as_bytes()).unwrap();
-    }
-    ram.image()
-}
-
-/// All starting points for a number of slots.
-pub fn starts(geometry: &Geometry) -> Vec<(String, Vec<u8>)> {
-    let slots = geometry.slots();
-    let len = geometry.mem_size();
-    let mut starts = vec![
-        ("zero".into(), vec![0; len]),
-        ("erased".into(), vec![0xff; len]),
-        ("garbage".into(), vec![0x47; len]),
-    ];
-    let mut prepared = vec![0; len];
-    mainline::load(&mut prepared, geometry);
-    starts.push(("prepared by mainline".into(), prepared));
-    for count in [slots, slots + 1, 2 * slots + 1] {
-        starts.push((format!("{count} records"), filled(geometry, count)));
-    }
-
-    // Each slot in each state that is not a record of ours.
-    let full = filled(geometry, slots);
-    for slot in 0..slots {
-        let mut add = |name: &str, change: &dyn Fn(&mut [u8])| {
-            let mut image = full.clone();
-            change(&mut image);
-            starts.push((format!("{name} in slot {slot}"), image));
-        };
-        let zone = slot * geometry.stride();
-        let seal = geometry.seal_offset(slot).unwrap();
-        let short = "Oops#1 Part1\nshort\n";
-        for text in [short, &"x".repeat(400), &"x".repeat(500)] {
-            let name = format!("foreign record of {}", text.len());
-            add(&name, &|image| {
-                mainline::write(image, geometry, slot, 9, text.as_bytes());
-            });
-        }
-        add("deleted record", &|image| {
-            mainline::erase(image, geometry, slot);
-        });
-        add("deleted foreign record", &|image| {
-            mainline::write(image, geometry, slot, 9, b"short");
-            mainline::erase(image, geometry, slot);
-        });
-        add("damaged record", &|image| image[zone + 12 + 40] ^= 1);
-        add("record with a damaged seal", &|image| image[seal] ^= 1);
-        add("record with a damaged header", &|image| image[zone] ^= 1);
-        add("header of a deleted record being written anew", &|image| {
-            mainline::erase(image, geometry, slot);
-            image[zone..zone + 4].fill(0);
-        });
-        add("record that is not committed", &|image| {
-            image[zone..zone + 4].fill(0);
-            image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
-        });
-        add("torn record", &|image| {
-            image[zone..zone + 4].fill(0);
-            image[zone + 12 + 40] ^= 1;
-            image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
-        });
-        add("torn record of which nothing is known", &|image| {
-            image[zone..zone + 4].fill(0);
-            image[seal] ^= 1;
-            image[seal + SEAL_MAGIC_OFFSET + 3] = b'W';
-        });
-    }
-
-    // Foreign records only.
-    let mut image = vec![0; len];
-    mainline::load(&mut image, geometry);
-    for slot in 0..slots {
-        mainline::write(&mut image, geometry, slot, 9, b"mainline's record");
-    }
-    starts.push(("foreign records".into(), image));
-    starts
 }
 
 /// The record in `slot` of `image` is deleted.
