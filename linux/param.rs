@@ -47,6 +47,18 @@ use kernel::{
         Relaxed, //
     }, //
 };
+#[cfg(not(CONFIG_SYSFS))]
+use kernel::{
+    sync::atomic::{
+        Acquire,
+        AtomicFlag,
+        Release, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
 
 /// The type of a parameter of the module `M`.
 ///
@@ -237,6 +249,10 @@ fn parse_digits(digits: &[u8]) -> Result<u64> {
     u64::from_str(BStr::from_bytes(digits))
 }
 
+/// Stands for the lock of each module in a kernel without sysfs, which has none.
+#[cfg(not(CONFIG_SYSFS))]
+static TAKEN: AtomicFlag = AtomicFlag::new(false);
+
 /// Proof that the parameter lock of the module `M` is held.
 ///
 /// # Invariants
@@ -247,13 +263,15 @@ pub struct ParamLock<M>(PhantomData<*mut M>);
 impl<M: ModuleMetadata> ParamLock<M> {
     /// Takes the lock; waits for it. Not for use in [`Param::set`], which is called with it held.
     pub fn take() -> ParamLockGuard<M> {
-        // Without sysfs parameters are set by who loads the module, or boots, and there is no lock.
-        //
         // SAFETY: The module is alive while its code runs.
         #[cfg(CONFIG_SYSFS)]
         unsafe {
             bindings::kernel_param_lock(this_module::<M>().as_ptr())
         };
+        #[cfg(not(CONFIG_SYSFS))]
+        while TAKEN.cmpxchg(false, true, Acquire).is_err() {
+            fsleep(Delta::from_millis(1));
+        }
         // INVARIANT: The lock was just taken.
         ParamLockGuard(ParamLock(PhantomData))
     }
@@ -283,6 +301,8 @@ impl<M: ModuleMetadata> Drop for ParamLockGuard<M> {
         unsafe {
             bindings::kernel_param_unlock(this_module::<M>().as_ptr())
         };
+        #[cfg(not(CONFIG_SYSFS))]
+        TAKEN.store(false, Release);
     }
 }
 
@@ -345,7 +365,7 @@ impl KernelParam {
 /// The C side's way into a [`Param`].
 struct ParamVTable<M, T>(PhantomData<(M, T)>);
 
-impl<M, T: Param<M> + 'static> ParamVTable<M, T> {
+impl<M: ModuleMetadata, T: Param<M> + 'static> ParamVTable<M, T> {
     const OPS: &'static bindings::kernel_param_ops = &bindings::kernel_param_ops {
         flags: 0,
         set: Some(Self::set),
@@ -374,7 +394,10 @@ impl<M, T: Param<M> + 'static> ParamVTable<M, T> {
         // What `echo` writes to sysfs ends in a newline.
         let arg = arg.strip_suffix(b"\n").unwrap_or(arg);
         // INVARIANT: The caller holds the lock during the call.
+        #[cfg(CONFIG_SYSFS)]
         let mut lock = ParamLock(PhantomData);
+        #[cfg(not(CONFIG_SYSFS))]
+        let mut lock = ParamLock::take();
         from_result(|| param.set(arg, &mut lock).map(|()| 0))
     }
 

@@ -81,7 +81,7 @@ pub(crate) mod values {
             readable without inflating";
         /// What is a panic loop.
         loop_secs: Size = Size::new(LOOP_SECS), 0o400, 0, "ulong",
-            "a crash so many seconds after boot, or sooner, continues a panic loop, whose first \
+            "a crash less than so many seconds after boot continues a panic loop, whose first \
             crash is kept while other records can make room (default 600; 0: off)";
         /// Reads the region again.
         rescan: Rescan = Rescan, 0o600, 0, "bool",
