@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from vm import VM
+from vm import LEAST_PACE, VM
 
 FIRST_BOOT_TIMEOUT = 600.0
 
@@ -48,29 +48,24 @@ class Guests:
                     if self._saving:
                         with locked(self._directory, self._name(initramfs, options)) as place:
                             self._save(vm, place)
-                result.write_text(str(max(1.0, seconds / self._machine.BOOT_SECONDS)))
+                result.write_text(str(max(LEAST_PACE, seconds / self._machine.BOOT_SECONDS)))
         return float(result.read_text())
 
     def start(self, initramfs: Path, directory: Path, **options: object) -> VM:
-        """Starts a guest: `with guests.start(...) as vm`. The second one of a kind boots and is saved, for all later ones.
-
-        (Not the first one, because of most kinds there is only one, and a state is 80 MB.)
-        """
+        """Start a guest: `with guests.start(...) as vm`. The first one of a kind boots and is saved, for all later ones,
+        and for itself when it has crashed."""
         if not self._saving:
             return self._machine(initramfs, directory, accel=self._accel, **options)
         with locked(self._directory, self._name(initramfs, options)) as place:
             if place.exists():
                 return self._machine(initramfs, directory, accel=self._accel, saved=place, **options)
             vm = self._machine(initramfs, directory, accel=self._accel, **options)
-            known = place.with_suffix(".known")
-            if known.exists():
-                try:
-                    vm.wait_for_boot()
-                    self._save(vm, place)
-                except BaseException:
-                    vm.close()
-                    raise
-            known.touch()
+            try:
+                vm.wait_for_boot()
+                self._save(vm, place)
+            except BaseException:
+                vm.close()
+                raise
             return vm
 
     def _name(self, initramfs: Path, options: dict[str, object]) -> str:

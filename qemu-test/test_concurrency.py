@@ -71,7 +71,7 @@ def test_dumps_of_oopses_are_dropped_and_counted_while_one_hangs(loaded: VM) -> 
         loaded.ok("taskset 1 sh -c 'echo oops > /proc/test_oops'; true")
     status = loaded.ok("cat /sys/kernel/debug/rust_ramoops/status")
     assert "dropped, another dump under way: 3" in status, status
-    loaded.reset()
+    loaded.restart()
 
 
 def test_an_nmi_in_the_middle_of_a_dump(loaded: VM, records: Reader) -> None:

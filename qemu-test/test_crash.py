@@ -22,7 +22,7 @@ def test_a_panic_is_kept_and_read_back_by_dd(vm: VM, records: Reader) -> None:
     vm.phram()
     vm.ramoops(record_size=RECORD_SIZE)
     vm.ok("for i in 1 2 3; do echo marker-$i > /dev/kmsg; done")
-    vm.crash()
+    vm.crash(reboot=True)
 
     vm.phram()
     assert vm.ok("dd if=/dev/mtd0 bs=64k 2>/dev/null | md5sum").split()[0] == hashlib.md5(vm.read()).hexdigest()
@@ -41,7 +41,7 @@ def test_three_crashes_in_three_boots_are_all_kept(vm: VM, records: Reader) -> N
     for crash in range(3):
         vm.ramoops(record_size=RECORD_SIZE)
         vm.ok(f"echo crash-{crash} > /dev/kmsg")
-        vm.crash()
+        vm.crash(reboot=True)
     found = records(vm, record_size=RECORD_SIZE)
     assert [record.kind for record in found] == ["sealed"] * 3
     for crash, record in enumerate(found):
@@ -104,7 +104,7 @@ def test_an_oops_that_panics_is_kept(vm: VM, records: Reader, word: str) -> None
 def test_a_panic_within_an_nmi_is_kept(vm: VM, records: Reader) -> None:
     vm.ramoops(record_size=RECORD_SIZE)
     vm.ok("echo 1 > /proc/sys/kernel/unknown_nmi_panic")
-    vm.nmi()
+    vm.nmi(reboot=True)
     [record] = records(vm, record_size=RECORD_SIZE)
     assert record.kind == "sealed" and record.reason == PANIC
     # Where it hits user space, the trace has no section of its own for it.

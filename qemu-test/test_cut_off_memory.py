@@ -35,7 +35,7 @@ def test_a_panic_is_kept_after_an_erase_and_a_reboot(vm: VM) -> None:
     assert vm.read() == b"\xff" * REGION_SIZE
     vm.phram()
     vm.ramoops(record_size=0x10000)
-    vm.crash()
+    vm.crash(reboot=True)
     vm.phram()
     assert "1 sealed" in vm.ramoops(record_size=0x10000)
     assert b"Kernel panic" in vm.read()

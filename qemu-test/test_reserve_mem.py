@@ -23,7 +23,7 @@ def vm(shared_vm: VM) -> VM:
 def test_a_panic_is_kept_and_read_back_by_name(vm: VM) -> None:
     vm.insmod("rust_ramoops", mem_name="oops", record_size="0x10000")
     vm.ok("echo a marker > /dev/kmsg")
-    vm.crash()
+    vm.crash(reboot=True)
     assert "1 sealed" in vm.insmod("rust_ramoops", mem_name="oops", record_size="0x10000")
     vm.insmod("rust_phram", phram="oops,@oops")
     assert 'mtd0: 00200000 00001000 "oops"' in vm.ok("cat /proc/mtd")
@@ -34,7 +34,7 @@ def test_a_panic_is_kept_and_read_back_by_name(vm: VM) -> None:
 def test_stock_ramoops_shows_the_record(vm: VM) -> None:
     vm.insmod("rust_ramoops", mem_name="oops", record_size="0x10000")
     vm.ok("echo marker for stock > /dev/kmsg")
-    vm.crash()
+    vm.crash(reboot=True)
     vm.insmod("ramoops", mem_name="oops", record_size="0x10000")
     assert "marker for stock" in vm.ok("cat /sys/fs/pstore/*")
 
