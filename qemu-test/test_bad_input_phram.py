@@ -1,10 +1,8 @@
 """rust_phram refuses what makes no sense, or would do harm: insmod fails, and one line says why."""
 
-import re
-
 import pytest
 
-from refusal import check_refused, CONTENT, SPLAT
+from refusal import check_line, check_refused, Refusals
 from vm import REGION_SIZE, REGION_START, VM
 
 PLACE = f"{REGION_START:#x},{REGION_SIZE:#x}"
@@ -44,9 +42,30 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("value", "said"), CASES.items(), ids=[case[:40] or "empty" for case in CASES])
-def test_bad_parameters_are_refused(vm: VM, value: str, said: str) -> None:
-    check_refused(vm, "rust_phram", f"phram={value}", f"phram=.*{said}")
+EACH_CASE = pytest.mark.parametrize(("value", "said"), CASES.items(), ids=[case[:40] or "empty" for case in CASES])
+
+
+def load(value: str) -> str:
+    return f"insmod rust_phram.ko phram={value}"
+
+
+def write(value: str) -> str:
+    return f"printf '%s' '{value}' > /sys/module/rust_phram/parameters/phram"
+
+
+@pytest.fixture(scope="module")
+def refused_loads(shared_vm: VM) -> Refusals:
+    shared_vm.unload()
+    return Refusals(shared_vm, [load(value) for value in CASES])
+
+
+@EACH_CASE
+def test_bad_parameters_are_refused(refused_loads: Refusals, value: str, said: str) -> None:
+    check_line(refused_loads.check(load(value)), "rust_phram", f"phram=.*{said}")
+
+
+def test_refused_loads_write_nothing(refused_loads: Refusals) -> None:
+    assert refused_loads.region_is_intact
 
 
 @pytest.mark.parametrize("bad", ["bad", "bad,0x1000000,4096"], ids=["syntax", "memory"])
@@ -65,17 +84,21 @@ def test_a_name_that_another_driver_has_is_refused(vm: VM) -> None:
     check_refused(vm, "rust_phram", f"phram=oops,{PLACE}", "name")
 
 
-@pytest.mark.parametrize(("value", "said"), CASES.items(), ids=[case[:40] or "empty" for case in CASES])
-def test_bad_values_in_sysfs_are_refused(vm: VM, value: str, said: str) -> None:
-    vm.insmod("rust_phram")
-    before = vm.ok("cat /proc/mtd /proc/iomem")
-    vm.write(CONTENT)
-    result = vm.logged(f"printf '%s' '{value}' > /sys/module/rust_phram/parameters/phram")
-    if value:  # A write of nothing at all does not even reach the module.
-        assert result.status != 0 and re.search(f"rust_phram: phram=.*{said}", result.log), str(result)
-    assert not SPLAT.search(result.log), str(result)
-    assert vm.ok("cat /proc/mtd /proc/iomem") == before
-    assert vm.read() == CONTENT
+@pytest.fixture(scope="module")
+def refused_writes(shared_vm: VM) -> Refusals:
+    shared_vm.unload()
+    shared_vm.insmod("rust_phram")
+    # A write of nothing at all does not even reach the module.
+    return Refusals(shared_vm, [write(value) for value in CASES if value])
+
+
+@pytest.mark.parametrize(("value", "said"), [case for case in CASES.items() if case[0]], ids=lambda text: text[:40])
+def test_bad_values_in_sysfs_are_refused(refused_writes: Refusals, value: str, said: str) -> None:
+    check_line(refused_writes.check(write(value)), "rust_phram", f"phram=.*{said}")
+
+
+def test_refused_writes_change_nothing(refused_writes: Refusals) -> None:
+    assert refused_writes.region_is_intact
 
 
 def test_devices_can_be_added_in_sysfs(vm: VM) -> None:

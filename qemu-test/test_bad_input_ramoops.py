@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from refusal import check_refused
+from refusal import check_line, check_refused, Refusals
 from vm import REGION_SIZE, REGION_START, VM
 
 PLACE = f"mem_address={REGION_START:#x} mem_size={REGION_SIZE:#x}"
@@ -70,9 +70,23 @@ def vm_options() -> dict[str, object]:
     return {"devices": ["edu"]}  # Has a BAR of 1 MiB that no driver claims.
 
 
+def load(parameters: str) -> str:
+    return f"insmod rust_ramoops.ko {parameters}"
+
+
+@pytest.fixture(scope="module")
+def refusals(shared_vm: VM) -> Refusals:
+    shared_vm.unload()
+    return Refusals(shared_vm, [load(parameters) for parameters in CASES])
+
+
 @pytest.mark.parametrize(("parameters", "said"), CASES.items(), ids=[case or "no parameters" for case in CASES])
-def test_bad_parameters_are_refused(vm: VM, parameters: str, said: str) -> None:
-    check_refused(vm, "rust_ramoops", parameters, said)
+def test_bad_parameters_are_refused(refusals: Refusals, parameters: str, said: str) -> None:
+    check_line(refusals.check(load(parameters)), "rust_ramoops", said)
+
+
+def test_refused_loads_write_nothing(refusals: Refusals) -> None:
+    assert refusals.region_is_intact
 
 
 def test_kernel_code_is_refused(vm: VM) -> None:
