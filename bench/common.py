@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from accel import choose_accel
-from initramfs import build_initramfs, build_test_module, our_modules, PROGRAMS, PROJECT, reader
+from initramfs import build_initramfs, build_test_modules, our_modules, PROGRAMS, PROJECT, reader
 from vm import insmod, MIB, REGION_START, VM
 
 OURS, STOCK = "rust_ramoops", "ramoops"
@@ -35,7 +35,7 @@ class Bench:
         self._guests = count()
         self._next_line = 0.0
         self.step("packing modules and programs into a guest")
-        modules = [*our_modules(), build_test_module(directory, PROJECT / "bench/modules/bench.c")]
+        modules = [*our_modules(), *build_test_modules(directory, PROJECT / "bench/modules")]
         build_initramfs(self.initramfs, modules, programs=(*PROGRAMS, reader()))
         self.accel = choose_accel(self.initramfs)
 

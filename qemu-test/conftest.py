@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from _pytest._code.code import ExceptionRepr
 
 from accel import choose_accel
 from guests import Guests, HUNG_BOOTS, locked
-from initramfs import build_initramfs, build_test_module, our_modules, PROJECT
+from initramfs import build_helpers, build_initramfs, build_test_modules, our_modules, PROGRAMS, PROJECT, reader
 from kernel import unpack_kernel
 from records import build_reader, Reader
 from vm import kernel_image, REGION_SIZE, VM
@@ -21,7 +22,7 @@ CONSOLE_LINES = 60
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--resets", default=30, type=int, help="resets in the long test of test_torture.py (default: 30)")
-    parser.addoption("--seed", type=int, help="for what is random in test_torture.py (default: a new one)")
+    parser.addoption("--seed", type=int, help="for what is random in test_torture.py (default: RUST_RAMOOPS_SEED, or 1)")
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,9 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def initramfs(run_directory: Path) -> Path:
     with locked(run_directory, "initramfs.cpio") as image:
         if not image.exists():
-            build_initramfs(image, [*our_modules(), build_test_module(run_directory)])
+            modules = [*our_modules(), *build_test_modules(run_directory)]
+            helpers = build_helpers(run_directory / "helpers")
+            build_initramfs(image, modules, programs=(*PROGRAMS, reader(), *helpers))
     return image
 
 
@@ -48,7 +51,7 @@ def hooked_initramfs(run_directory: Path) -> Path:
             build = directory.with_suffix(".build")
             command = ["make", "modules", f"BUILD_DIR={build}", "TEST_HOOKS=1"]
             subprocess.run(command, cwd=PROJECT, check=True, capture_output=True)
-            modules = [build / "rust_ramoops.ko", build / "rust_phram.ko", build_test_module(build)]
+            modules = [build / "rust_ramoops.ko", build / "rust_phram.ko", *build_test_modules(build)]
             build_initramfs(image, modules)
     return image
 
@@ -147,7 +150,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if report.failed and VM.last_used:
         tail = VM.last_used.all_consoles().splitlines()[-CONSOLE_LINES:]
-        report.sections.append(("guest console", "\n".join(tail)))
+        # A section of the failure itself gets into the JUnit file, too. (A missing fixture has none.)
+        if isinstance(report.longrepr, ExceptionRepr):
+            report.longrepr.addsection("guest console", "\n".join(tail))
     return report
 
 

@@ -87,16 +87,26 @@ def build_initramfs(
         unfinished.rename(image)
 
 
-def build_test_module(directory: Path, module: Path = HERE / "modules/test_oops.c") -> Path:
-    """Builds a module in C out of tree, and insists on no warnings."""
+def build_test_modules(directory: Path, folder: Path = HERE / "modules") -> list[Path]:
+    """Build a folder of modules in C out of tree, and insist on no warnings."""
     source = directory / "modules"
-    shutil.copytree(module.parent, source)
+    shutil.copytree(folder, source)
     # CC: the compiler that the kernel was built with.
     command = ["make", "-C", os.environ["KDIR"], f"M={source}", "CC=gcc-14", "modules"]
     build = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if build.returncode or "warning:" in build.stdout:
-        raise RuntimeError(f"{module.name} does not build cleanly:\n{build.stdout}")
-    return source / f"{module.stem}.ko"
+        raise RuntimeError(f"{folder} does not build cleanly:\n{build.stdout}")
+    return sorted(source.glob("*.ko"))
+
+
+def build_helpers(directory: Path) -> list[Path]:
+    """Build the programs in C that tests run in the guest."""
+    directory.mkdir()
+    helpers = []
+    for source in sorted((HERE / "guest").glob("*.c")):
+        helpers.append(directory / source.stem)
+        subprocess.run(["gcc-14", "-Wall", "-Werror", "-o", helpers[-1], source], check=True)
+    return helpers
 
 
 def _copy_program(root: Path, name: str | Path) -> None:

@@ -1,22 +1,7 @@
 """A load of rust_phram that fails late: one device is there, and open, when the next one cannot be registered."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
-
-from initramfs import build_initramfs, build_test_module, HERE, our_modules
 from refusal import CONTENT
 from vm import REGION_START, VM
-
-
-@pytest.fixture(scope="module")
-def shared_vm(start: Callable[..., VM], tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
-    directory = tmp_path_factory.mktemp("failed-load")
-    image = directory / "initramfs.cpio"
-    build_initramfs(image, [*our_modules(), build_test_module(directory, HERE / "modules/test_mtd.c")])
-    with start(image) as vm:
-        yield vm
 
 
 def test_who_has_a_device_open_meanwhile_loses_nothing(vm: VM) -> None:

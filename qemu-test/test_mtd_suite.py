@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from initramfs import build_initramfs, HERE, our_modules, STOCK_MODULES
+from initramfs import build_helpers, build_initramfs, our_modules, STOCK_MODULES
 from vm import insmod, REGION_SIZE, REGION_START, VM
 
 # The kernel's tests have to be built first.
@@ -41,14 +41,12 @@ def build_kernel_tests(directory: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def shared_vm(start: Callable[..., VM], tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
     directory = tmp_path_factory.mktemp("mtd-suite")
-    edges = directory / "mtd_edges"
-    subprocess.run(["gcc-14", "-Wall", "-Werror", "-o", edges, HERE / "guest/mtd_edges.c"], check=True)
     image = directory / "initramfs.cpio"
     build_initramfs(
         image,
         [*our_modules(), *build_kernel_tests(directory / "linux")],
         stock_modules=(*STOCK_MODULES, *FILE_SYSTEM),
-        programs=(*UTILITIES, edges),
+        programs=(*UTILITIES, *build_helpers(directory / "helpers")),
     )
     with start(image) as vm:
         yield vm
@@ -74,7 +72,7 @@ def test_the_tests_of_the_kernel(vm: VM, name: str, erasesize: str) -> None:
     def run(driver: str) -> tuple[int, list[str]]:
         module = f"mtd_{name}test"
         vm.ok("grep -q ^mtd_test /proc/modules || insmod mtd_test.ko")
-        result = vm.logged(f"insmod {module}.ko dev=0 {PARAMETERS.get(name, '')}", timeout=120)
+        result = vm.logged(f"insmod {module}.ko dev=0 {PARAMETERS.get(name, '')}")
         vm.run(f"rmmod {module}")
         said = re.findall(rf"{module}: (.*)", result.log)
         print(driver, result.status, *said, sep="\n  ")
@@ -104,7 +102,7 @@ def test_mtd_utils(vm: VM) -> None:
             "mtdpart add /dev/mtd0 part 0x40000 0x20000; cat /proc/mtd; printf here > /dev/mtd1",
             "mtdpart del /dev/mtd0 1",
         ):
-            outputs.append(str(vm.run(command, timeout=60)))
+            outputs.append(str(vm.run(command)))
         return outputs
 
     said = compare(vm, run, erasesize="0x10000")

@@ -8,30 +8,16 @@ from __future__ import annotations
 import json
 import random
 import struct
-import subprocess
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
 import pytest
 
 from ctl import list_records, run, show
-from initramfs import build_initramfs, build_test_module, HERE, our_modules
 from records import Reader
 from vm import VM
 
 NOBODY = 65534
 SEAL_LEN = 220
 SEED = 20261126
-
-
-@pytest.fixture(scope="module")
-def boot(start: Callable[..., VM], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., VM]:
-    directory = tmp_path_factory.mktemp("unprivileged")
-    image, segv = directory / "initramfs.cpio", directory / "segv"
-    subprocess.run(["gcc-14", "-Wall", "-Werror", "-o", segv, HERE / "guest/segv.c"], check=True)
-    build_initramfs(image, [*our_modules(), build_test_module(directory)], programs=(segv,))
-    return partial(start, image)
 
 
 def names(region: bytes) -> list[bytes]:
