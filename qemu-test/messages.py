@@ -25,7 +25,7 @@ def write_messages(vm: VM, messages: list[bytes]) -> None:
     """Puts messages into the log, all of one length."""
     write_file(vm, b"".join(messages), "/tmp/messages")
     [length] = {len(message) for message in messages}
-    vm.ok(f"dd if=/tmp/messages of=/dev/kmsg bs={length} 2>/dev/null", timeout=60)
+    vm.ok(f"dd if=/tmp/messages of=/dev/kmsg bs={length} 2>/dev/null")
 
 
 def write_noise(vm: VM) -> None:

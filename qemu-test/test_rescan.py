@@ -64,7 +64,6 @@ def test_oopses_and_rescans_at_the_same_time(vm: VM, records: Reader) -> None:
     vm.ok(
         f"while [ -e {RESCAN} ]; do echo 1 > {RESCAN}; done 2>/dev/null &\n"
         "for i in $(seq 40); do sh -c 'echo oops > /proc/test_oops'; done; true",
-        timeout=60,
     )
     found = records(vm, **PARAMETERS)
     # The ring has gone round: the newest are there, and no other.

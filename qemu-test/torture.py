@@ -88,11 +88,11 @@ class Torture:
             f"echo '{loop}' >/tmp/storm\n"
             "for cpu in 0 1; do taskset $((cpu + 1)) sh /tmp/storm $cpu >/dev/null 2>&1 & done"
         )
-        self.vm.wait_until("the first oops to be recorded", lambda: self.look("").image != before.image, timeout=60)
+        self.vm.wait_until("the first oops to be recorded", lambda: self.look("").image != before.image)
 
     def written(self) -> int:
         """How many records the guest has written since the module was loaded, as it says."""
-        status = self.vm.ok("cat /sys/kernel/debug/rust_ramoops/status", timeout=60)
+        status = self.vm.ok("cat /sys/kernel/debug/rust_ramoops/status")
         assert "dropped, no slot: 0" in status, status
         return int(status.partition("records written: ")[2].split()[0])
 
@@ -104,11 +104,15 @@ class Torture:
         self.vm.qmp("cont")
 
     @contextmanager
-    def at_a_write(self) -> Iterator[Gdb]:
-        """The guest stands still at the beginning of a write into the region, and in the end goes on."""
+    def at_a_write(self, command: str = "") -> Iterator[Gdb]:
+        """The guest stands still at the beginning of a write into the region, and in the end goes on.
+
+        It runs the command, if there is one, when the breakpoint is set.
+        """
         gdb = Gdb(self._gdb_socket)
         try:
             gdb.add_breakpoint(self._write)
+            self.sent = self.vm.send(command) if command else ""
             gdb.go_on()
             yield gdb
         finally:

@@ -150,9 +150,9 @@ def test_memory_reserved_by_name(boot: Callable[..., DebugVM]) -> None:
         vm.complaints("Kernel panic")
         assert " sealed, 0 torn" in vm.insmod("rust_ramoops", mem_name="oops", record_size=RECORD_SIZE)
         vm.insmod("rust_phram", phram="oops,@oops")
-        assert "Kernel panic" in vm.ok("dd if=/dev/mtd0 bs=64k 2>/dev/null | strings", timeout=60)
+        assert "Kernel panic" in vm.ok("dd if=/dev/mtd0 bs=64k 2>/dev/null | strings")
         vm.ok("rmmod rust_ramoops rust_phram")
         # Nothing that the modules allocated may be left.
-        vm.ok("for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak; done", timeout=120)
+        vm.ok("for i in 1 2; do echo scan > /sys/kernel/debug/kmemleak; done")
         assert "rust_" not in vm.ok("cat /sys/kernel/debug/kmemleak")
         assert vm.complaints() == []

@@ -50,7 +50,7 @@ def panic_early(kernel: Path, initramfs: Path, accel: str, directory: Path, cmdl
     options = f"{cmdline} {NO_USER_SPACE} {NO_KUNIT}"
     vm = VM(initramfs, directory, accel=accel, kernel=kernel, cmdline=options)
     try:
-        vm.wait_until("the reboot", lambda: vm.all_consoles().count("] Linux version ") > 1, timeout=60)
+        vm.wait_until("the reboot", lambda: vm.all_consoles().count("] Linux version ") > 1)
         assert CAUSE.decode() in vm.all_consoles()
         return vm.read()
     finally:
