@@ -15,6 +15,10 @@ from common import Bench, compressing, measure, OURS, TIMEOUT  # noqa: E402
 from dump import cost_of_dump, settle, SETTINGS  # noqa: E402
 
 
+# Minutes of emulation, and only a change of the crash path changes it.
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VM]:
     with Bench(tmp_path_factory.mktemp("bench")).guest("test", cmdline=compressing("none")) as vm:

@@ -4,16 +4,18 @@ import re
 
 import pytest
 
+from cases import few
 from messages import write_noise
 from records import PANIC, Record, Reader
 from vm import VM
 
+LIMITS = [(0, 1), (10000, 1), (40000, 3)]  # kmsg_bytes, and the slots that a dump takes.
 LINES = 600  # With 90 characters each they fit the kernel's ring of 128 KiB together with the boot messages.
 
 
 def write_log(vm: VM) -> None:
     padding = "x" * 60
-    vm.ok(f"for i in $(seq {LINES}); do echo line $i of the log {padding} > /dev/kmsg; done", timeout=60)
+    vm.ok(f"for i in $(seq {LINES}); do echo line $i of the log {padding} > /dev/kmsg; done")
 
 
 def whole_text(parts: list[Record]) -> str:
@@ -43,7 +45,7 @@ def test_a_log_larger_than_a_record_is_kept_whole(vm: VM, records: Reader) -> No
     assert "Kernel panic" in newest.text
 
 
-@pytest.mark.parametrize(("kmsg_bytes", "slots"), [(0, 1), (10000, 1), (40000, 3)])
+@pytest.mark.parametrize(("kmsg_bytes", "slots"), few(LIMITS, (40000, 3)))
 def test_kmsg_bytes_limits_what_is_kept_to_the_newest(vm: VM, records: Reader, kmsg_bytes: int, slots: int) -> None:
     # As in mainline, it is rounded up to whole records.
     parameters = {"record_size": 0x4000}

@@ -90,6 +90,7 @@ def test_a_log_that_compresses_badly_keeps_the_panic(vm: VM) -> None:
     assert len(text) > 1.2 * 0x4000
 
 
+@pytest.mark.long
 def test_stock_ramoops_loses_the_panic_of_such_a_log(vm: VM) -> None:
     vm.ramoops("ramoops", record_size=0x4000)
     write_noise(vm)
@@ -98,6 +99,7 @@ def test_stock_ramoops_loses_the_panic_of_such_a_log(vm: VM) -> None:
     assert "Kernel panic" not in text
 
 
+@pytest.mark.long
 def test_stock_ramoops_leaves_room_in_the_slot(vm: VM) -> None:
     vm.ramoops("ramoops", record_size=0x4000)
     write_log(vm)

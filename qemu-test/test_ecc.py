@@ -93,10 +93,11 @@ def test_other_lengths_of_parity_are_those_of_stock_ramoops(vm: VM, ecc: int) ->
     assert "NULL pointer dereference" in text and "ECC: No errors detected" in text
 
 
+@pytest.mark.long
 def test_our_encoder_computes_what_the_kernels_does(start: Callable[..., VM], hooked_initramfs: Path) -> None:
     with start(hooked_initramfs) as vm:
         # All 127 lengths of parity, blocks of 1 to 128 bytes.
-        log = vm.logged("insmod rust_ramoops.ko mem_address=0x8000000 mem_size=0x100000 compare_parity=1", timeout=120).log
+        log = vm.logged("insmod rust_ramoops.ko mem_address=0x8000000 mem_size=0x100000 compare_parity=1").log
         assert f"parity of {127 * 128} blocks is rslib's, of 0 it is not" in log
 
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from cases import few
 from vm import VM
 
 
@@ -29,6 +30,7 @@ def test_an_oops_and_the_panic_later_are_recorded(vm: VM) -> None:
     assert "NULL pointer dereference" in text and "Kernel panic" in text
 
 
+@pytest.mark.long
 def test_stock_phram_records_no_panic(vm: VM) -> None:
     """What is better about ours, and a check that the tests above test something."""
     vm.phram("phram")
@@ -37,7 +39,7 @@ def test_stock_phram_records_no_panic(vm: VM) -> None:
     assert b"Kernel panic" not in vm.read()
 
 
-@pytest.mark.parametrize("driver", ["phram", "rust_phram"])
+@pytest.mark.parametrize("driver", few(["phram", "rust_phram"], "rust_phram"))
 def test_removing_the_device_under_mtdoops_is_harmless(vm: VM, driver: str) -> None:
     vm.phram(driver)
     vm.insmod("mtdoops", mtddev="oops", record_size=4096)

@@ -6,6 +6,9 @@ import pytest
 
 from vm import REGION_SIZE, REGION_START, VM
 
+# How the peers behave, which no change of ours changes.
+pytestmark = pytest.mark.long
+
 PSTORE = "/sys/fs/pstore"
 PARAMETERS = {"record_size": 0x10000}
 PLACE = f"{REGION_START:#x},{REGION_SIZE:#x}"
@@ -23,7 +26,6 @@ def doomed_vm(vm: VM) -> Iterator[VM]:
     vm.lost = True
 
 
-@pytest.mark.long
 def test_each_panic_overwrites_the_same_slot(vm: VM) -> None:
     for _ in range(3):
         vm.ramoops("ramoops", **PARAMETERS)

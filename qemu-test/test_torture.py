@@ -9,15 +9,14 @@ write sequence again; what its CPUs did until then is never quite the same. So t
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from cases import few
 from ledger import SIG
 from records import Reader
 from torture import Look, Torture
@@ -29,7 +28,6 @@ NewTorture = Callable[[dict[str, int]], Torture]
 REGION = {"mem_size": 0x20000, "record_size": 0x2000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
 SMALL_REGION = REGION | {"mem_size": 0x8000, "record_size": 0x1000}
 
-FEW_RESETS = 3
 RANDOM_LOOKS = 20  # Before each reset.
 STEPPED_LOOKS = 12
 # So many dumps of oopses at the same time: each CPU begins its own after it has given up die_lock (see oops_end()).
@@ -67,21 +65,13 @@ def new_torture(vm: VM, records: Reader, gdb_socket: Path, request: pytest.Fixtu
 
 @pytest.fixture(scope="session")
 def seed(pytestconfig: pytest.Config) -> int:
-    return int(pytestconfig.getoption("seed") or secrets.randbits(32))
-
-
-@pytest.mark.parametrize("variant", few(VARIANTS, "default", "ecc"))
-def test_a_few_resets(new_torture: NewTorture, seed: int, variant: str) -> None:
-    check_resets(new_torture, seed, variant, FEW_RESETS)
+    return int(pytestconfig.getoption("seed") or os.environ.get("RUST_RAMOOPS_SEED", 1))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_resets(new_torture: NewTorture, seed: int, pytestconfig: pytest.Config, variant: str) -> None:
-    check_resets(new_torture, seed, variant, int(pytestconfig.getoption("resets")))
-
-
-def check_resets(new_torture: NewTorture, seed: int, variant: str, resets: int) -> None:
+    resets = int(pytestconfig.getoption("resets"))
     torture = new_torture(REGION | VARIANTS[variant])
     numbers = range(list(VARIANTS).index(variant), resets, len(VARIANTS))
     for count, number in enumerate(numbers, 1):
@@ -147,16 +137,14 @@ def test_each_step_of_a_dump(new_torture: NewTorture, crash: str, parameters: di
     torture.load()
     vm.load_test_oops()
     # Once around the ring, and one more.
-    vm.ok(f"for n in $(seq {slots + 1}); do (echo oops > /proc/test_oops); done 2>/dev/null; true", timeout=60)
+    vm.ok(f"for n in $(seq {slots + 1}); do (echo oops > /proc/test_oops); done 2>/dev/null; true")
     torture.check([torture.look("after the first dumps")], written=slots + 1)
     assert len(torture.ledger.sealed) == slots
 
-    command = {"oops": "(echo oops > /proc/test_oops)", "panic": "echo c > /proc/sysrq-trigger"}[crash]
-    # Later than we are there, on a busy machine too.
-    vm.ok(f"(sleep {max(1, round(VM.pace))}; {command}) >/dev/null 2>&1 &")
+    command = {"oops": "(echo oops > /proc/test_oops); true", "panic": "echo c > /proc/sysrq-trigger"}[crash]
     last = torture.look("before the dump")
     looks = []
-    with torture.at_a_write() as gdb:
+    with torture.at_a_write(command) as gdb:
         for _ in range(1000):
             assert torture.look("").image == last.image, "something else than the dump writes"
             for last in torture.each_step_of_a_write(gdb):
@@ -171,6 +159,6 @@ def test_each_step_of_a_dump(new_torture: NewTorture, crash: str, parameters: di
     if crash == "panic":
         vm.wait_for_boot()
     else:
-        vm.ok("true")
+        vm.answer(command, torture.sent)
     assert torture.look("").image == last.image
     assert torture.ledger.newest == slots + 2 and len(torture.ledger.sealed) == slots
