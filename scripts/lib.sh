@@ -46,7 +46,7 @@ run_step() {
 			next=$((now + 1))
 		else
 			printf '%s ... %s s\n' "$label" "$now"
-			next=$((now + 15))
+			next=$((now + 30))
 		fi
 	done
 	wait "$step_pid" || rc=$?
@@ -60,10 +60,10 @@ run_step() {
 	return "$rc"
 }
 
-# show_log LOG: the end of a failed step's log, and where the rest is.
+# show_log LOG [LINES]: the end of a failed step's log, and where the rest is.
 show_log() {
 	printf -- '--- the last lines of %s\n' "$1" >&2
 	# No control characters for our terminal, and no endless lines.
-	tail -n 20 "$1" | tr -d '\000-\010\013-\037' | cut -c 1-300 >&2
+	tail -n "${2:-20}" "$1" | tr -d '\000-\010\013-\037' | cut -c 1-300 >&2
 	printf -- '---\n' >&2
 }
