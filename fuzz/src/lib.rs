@@ -3,6 +3,10 @@
 //! What the fuzz targets share: memory, parameters from the fuzzer's bytes, and a store to start
 //! from.
 
+pub mod corrupt;
+pub mod open;
+pub mod scan;
+
 use std::cell::{
     Cell,
     RefCell, //
