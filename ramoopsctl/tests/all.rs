@@ -12,8 +12,6 @@ mod hostile;
 mod json;
 mod order;
 mod others;
-mod pmsg;
 mod records;
 mod strangers;
 mod torn;
-mod unread;
