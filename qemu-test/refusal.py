@@ -12,7 +12,7 @@ SPLAT = re.compile("WARNING|BUG|Oops|Call Trace|general protection|page fault")
 CONTENT = random.Random(3).randbytes(REGION_SIZE)
 
 # What a load that fails must leave as it was.
-OBSERVE = "cat /proc/iomem /proc/mtd; ls /dev | grep mtd; cut -d' ' -f1 /proc/modules"
+OBSERVE = "echo /dev/mtd*; cat /proc/iomem /proc/mtd /proc/modules"
 
 
 class Refusals:
@@ -24,8 +24,8 @@ class Refusals:
         for number, command in enumerate(commands):
             script.append(
                 f"echo {mark}-{number}- > /dev/kmsg; {{ {command}; }} 2>&1; echo {mark} $?\n"
-                "observe > /tmp/after; cmp -s /tmp/before /tmp/after || diff /tmp/before /tmp/after; "
-                "for m in rust_ramoops rust_phram; do cmp -s /tmp/before /tmp/after || rmmod $m; done 2>/dev/null\n"
+                "observe > /tmp/after; cmp -s /tmp/before /tmp/after || "
+                "{ diff /tmp/before /tmp/after; rmmod rust_ramoops; rmmod rust_phram; } 2>/dev/null\n"
                 f"echo {mark}"
             )
         vm.write(CONTENT)

@@ -65,11 +65,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def vm_options() -> dict[str, object]:
-    return {"devices": ["edu"]}  # Has a BAR of 1 MiB that no driver claims.
-
-
 def load(parameters: str) -> str:
     return f"insmod rust_ramoops.ko {parameters}"
 

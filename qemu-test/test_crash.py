@@ -1,6 +1,8 @@
 """The main job: what the kernel said before it crashed is there after the reboot."""
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,13 +14,15 @@ RECORD_SIZE = 0x10000
 FOUR_SLOTS = {"record_size": 0x40000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
 
 
-@pytest.fixture(scope="module")
-def vm_options() -> dict[str, object]:
-    # As it is shipped: it unpacks itself, to a place that it chooses at random.
-    return {"kernel": kernel_image()}
+@pytest.fixture
+def shipped_vm(initramfs: Path, accel: str, tmp_path: Path) -> Iterator[VM]:
+    """A guest whose kernel is as it is shipped: it unpacks itself, to a place that it chooses at random."""
+    with VM(initramfs, tmp_path, accel=accel, kernel=kernel_image()) as vm:
+        yield vm
 
 
-def test_a_panic_is_kept_and_read_back_by_dd(vm: VM, records: Reader) -> None:
+def test_a_panic_is_kept_and_read_back_by_dd(shipped_vm: VM, records: Reader) -> None:
+    vm = shipped_vm
     vm.phram()
     vm.ramoops(record_size=RECORD_SIZE)
     vm.ok("for i in 1 2 3; do echo marker-$i > /dev/kmsg; done")

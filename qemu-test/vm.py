@@ -18,7 +18,7 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,6 @@ class VM:
         memmap: str = f"{REGION_SIZE:#x}${REGION_START:#x}",
         cmdline: str = "",
         smp: int = 1,
-        devices: Sequence[str] = (),
         kernel: Path | None = None,
         cpu: str = "max",
         icount: bool = False,  # Guest time is the number of instructions, in nanoseconds. Emulation only.
@@ -147,7 +146,8 @@ class VM:
             *("-serial", "chardev:agent", "-mon", "chardev=qmp,mode=control"),
             # Tells a guest that goes on from a saved state to draw new random numbers.
             *("-device", "vmgenid,guid=auto"),
-            *(word for device in devices for word in ("-device", device)),
+            # Has a BAR of 1 MiB that no driver claims.
+            *("-device", "edu"),
         ]
         self._start()
 

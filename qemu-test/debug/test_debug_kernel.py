@@ -120,9 +120,8 @@ def test_allocations_that_fail_while_loading(vm: DebugVM, module: str) -> None:
     assert vm.complaints(rf"\[{module}\]") == []
 
 
-@pytest.mark.parametrize("driver", ["phram", "rust_phram"])
-def test_the_mtd_tests_of_the_kernel(vm: DebugVM, driver: str) -> None:
-    vm.phram(driver, erasesize="0x10000")
+def test_the_mtd_tests_of_the_kernel(vm: DebugVM) -> None:
+    vm.phram(erasesize="0x10000")
     vm.ok("grep -q ^mtd_test /proc/modules || insmod mtd_test.ko")
     for name, parameters in [("read", ""), ("stress", "count=200"), ("torture", "cycles_count=2 ebcnt=4"), ("speed", "")]:
         # As the tests of the kernel are: they do their work while they load, and then stay loaded or not.
