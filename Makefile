@@ -43,10 +43,10 @@ bench: ## measure against the C modules, and write docs/bench.md; BENCH="dump ke
 	@$(enter) modules ramoopsctl
 	@scripts/enter python3 bench/bench.py $(BENCH)
 
-test: ## what a change has to pass, in the same environment: some 13 minutes; scripts/test STEP... runs some of it (root)
+test: ## what a change has to pass, in the same environment: @@HELP@@; scripts/test STEP... runs some of it (root)
 	@scripts/test
 
-test-all: ## that, more of it, the debug kernel and other series: an hour (root)
+test-all: ## that, and all that takes longer: hours; scripts/test --all STEP... runs some of it (root)
 	@scripts/test --all
 
 test-debug: modules-debug ## every kind of crash, on a kernel with KASAN, lockdep and more; MATRIX=FILE writes the table (root)
@@ -61,17 +61,17 @@ fuzz_targets = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 SECONDS ?= 3600
 
 fuzz: ## fuzz the record store, each target for so many SECONDS (3600), in the same environment (root)
-	@scripts/env
+	@scripts/env extras
 	@for target in $(fuzz_targets); do scripts/enter fuzz/run $$target $(SECONDS) || exit 1; done
 
 mutants: ## which changes of the record store do its tests not notice? hours; MUTANTS=--iterate goes on (root)
-	@scripts/env
+	@scripts/env extras
 	@scripts/mutants $(MUTANTS)
 
 torture: ## hundreds of resets into a storm of oopses: make torture RESETS=500 SEED=1 (root)
 	@scripts/env
 	@$(enter) modules
-	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s -m long --resets=$(or $(RESETS),500) $(SEED:%=--seed=%)
+	@scripts/enter python3 -m pytest qemu-test/test_torture.py -n 0 -s -m long --resets=$(or $(RESETS),500) --seed=$(or $(SEED),$$(date +%s))
 
 series: ## write the patch series that puts all this into a kernel tree, to .build/patches (root)
 	@scripts/env
