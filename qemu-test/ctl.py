@@ -8,13 +8,13 @@ import subprocess
 import pytest
 
 from initramfs import PROJECT, reader
-from vm import COMMAND_TIMEOUT, VM
+from vm import COMMAND_TIMEOUT, patient, VM
 
 
 def run(image: bytes, *arguments: str, status: int = 0, file: str = "-") -> bytes:
     """Runs ramoopsctl on the host; the image is its standard input unless a file is named."""
     command = [reader(), "--file", file, *arguments]
-    result = subprocess.run(command, input=image, capture_output=True, timeout=COMMAND_TIMEOUT * VM.pace)
+    result = subprocess.run(command, input=image, capture_output=True, timeout=patient(COMMAND_TIMEOUT))
     if result.returncode != status:
         kept = PROJECT / "test-logs/ramoopsctl.img"
         kept.parent.mkdir(exist_ok=True)

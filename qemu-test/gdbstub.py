@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from vm import VM
+from vm import patient
 
 TIMEOUT = 120.0  # Of an idle machine: see vm.py. A breakpoint that is never reached must fail.
 
@@ -22,7 +22,7 @@ class Gdb:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(TIMEOUT * VM.pace)
+        self._socket.settimeout(patient(TIMEOUT))
         self._socket.connect(str(path))
         self._stream = self._socket.makefile("rb")
         self._cpu = ""

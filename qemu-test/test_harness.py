@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from vm import GuestError, REGION_SIZE, REGION_START, VM
 
-# About the harness only, and each case that loses a guest costs a boot.
+# About the harness only, and each case that loses a guest takes its time.
 pytestmark = pytest.mark.long
 
 
@@ -73,10 +74,12 @@ def test_a_reboot_between_commands_fails_the_test(vm: VM) -> None:
     assert vm.boots == boots + 1
 
 
-def test_a_boot_that_hangs_is_tried_again_once_and_told(boot: Callable[..., VM], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_boot_that_hangs_is_tried_again_once_and_told(
+    initramfs: Path, kernel: Path, accel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(VM, "hung_boots", [])
     monkeypatch.setattr(VM, "hung_boots_allowed", 1)
-    with closing(boot(cmdline="rdinit=/bin/none panic=0")) as vm:
+    with closing(VM(initramfs, tmp_path, accel=accel, kernel=kernel, cmdline="rdinit=/bin/none panic=0")) as vm:
         with pytest.raises(GuestError, match="hung, and was tried again"):
             vm.wait_for_boot(timeout=2)
     [report] = VM.hung_boots
@@ -86,9 +89,14 @@ def test_a_boot_that_hangs_is_tried_again_once_and_told(boot: Callable[..., VM],
 
 def test_a_hang_of_a_guest_that_was_up_is_not_a_boot_that_hangs(vm: VM) -> None:
     before = list(VM.hung_boots)
-    with pytest.raises(GuestError, match="waited in vain for the reboot"):
+    with pytest.raises(GuestError, match="waited in vain for the reset"):
         vm.crash("exec sleep 1000", timeout=2)
     assert VM.hung_boots == before
+
+
+def test_a_guest_that_powers_off_fails_the_test(vm: VM) -> None:
+    with pytest.raises(GuestError, match="powered off"):
+        vm.crash("poweroff -f")
 
 
 def test_a_crash_that_does_not_happen_fails_the_test(vm: VM) -> None:

@@ -16,7 +16,7 @@ import pytest
 from ctl import list_records, run, show
 from initramfs import reader
 from records import Reader
-from vm import COMMAND_TIMEOUT, insmod, REGION_SIZE, REGION_START, VM
+from vm import COMMAND_TIMEOUT, insmod, patient, REGION_SIZE, REGION_START, VM
 
 PSTORE = "/sys/fs/pstore"
 PARAMETERS = {"record_size": 0x10000}
@@ -222,7 +222,7 @@ def on_terminal(image: Path, *arguments: str, answer: str = "") -> tuple[int, st
             except OSError:  # It has closed the terminal.
                 break
         os.close(ours)
-        return program.wait(COMMAND_TIMEOUT * VM.pace), output.decode()
+        return program.wait(patient(COMMAND_TIMEOUT)), output.decode()
 
 
 def test_on_a_terminal(vm: VM, tmp_path: Path) -> None:

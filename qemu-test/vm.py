@@ -37,6 +37,11 @@ BOOT_PATIENCE = 30  # Boots.
 COMMAND_TIMEOUT = 120.0
 
 
+def patient(timeout: float) -> float:
+    """Return how long to wait here for what would take less than `timeout` seconds on an idle machine."""
+    return timeout * max(LEAST_PACE, VM.pace)
+
+
 class GuestError(Exception):
     """The guest did something other than answer: it hung, rebooted unasked, would not crash, or died."""
 
@@ -46,7 +51,7 @@ class Patience:
 
     def __init__(self, pid: int, timeout: float) -> None:
         self._threads = Path(f"/proc/{pid}/task")
-        self._seconds = timeout * VM.pace
+        self._seconds = patient(timeout)
         self._started = time.monotonic()
         self._starved = self._starved_for()
 
@@ -94,7 +99,7 @@ class VM:
     """A running guest: `with VM(initramfs, directory) as vm`. The directory keeps the console and QEMU's messages."""
 
     BOOT_SECONDS = 4.0
-    pace = LEAST_PACE  # How many times as long everything takes here and now: a run measures its first boot.
+    pace = 1.0  # How many times as long everything takes here and now: a run measures its first boot.
     hung_boots: list[str] = []  # Reports of boots that hung before anything under test ran, and were tried again.
     hung_boots_allowed = 0
     last_used: VM | None = None  # Whose console goes with the report of a failed test.
@@ -156,6 +161,7 @@ class VM:
         self._boot_id = ""
         self._pending = b""
         self.boots = 0
+        self._shutdown_reason = ""
         self.lost = False  # Set by a `GuestError`: nothing is known of the guest's state until `reset`.
         # Anonymous shared memory: the host sees the guest's RAM, and no file is left behind whatever happens.
         self._ram_fd = os.memfd_create("guest-ram")
@@ -180,7 +186,7 @@ class VM:
             )
         agent_end.close()
         qmp_end.close()
-        qmp.settimeout(COMMAND_TIMEOUT * VM.pace)
+        qmp.settimeout(patient(COMMAND_TIMEOUT))
         self._qmp = qmp.makefile("rw")
         self._qmp_ready = False
         qmp.close()  # What was made of it keeps it open.
@@ -249,7 +255,7 @@ class VM:
         """Run a command that ends in a reset, and wait until the guest is up again.
 
         With `reboot`, or if the guest was never saved, it goes through the reset and boots. Otherwise it stops at the
-        reset, and the saved guest goes on with its region: that takes a quarter of the time.
+        reset, and the saved guest goes on with its region: that takes a fifth of the time.
         """
         self._reset_by(lambda: self.send(command), command, timeout, reboot)
 
@@ -276,7 +282,11 @@ class VM:
             self._pending += self._agent.recv(1 << 16)
         if b"DONE" in self._pending:
             raise self._error(f"the guest survived: {what}")
-        return self.qmp("query-status")["status"] == "shutdown"
+        if self.qmp("query-status")["status"] != "shutdown":
+            return False
+        if self._shutdown_reason != "guest-reset":
+            raise self._error(f"the guest powered off, which loses its RAM, after: {what}")
+        return True
 
     def reset(self) -> None:
         """Presses the reset button: RAM keeps its content. Also brings back a guest that was lost."""
@@ -426,6 +436,8 @@ class VM:
             message = json.loads(line)
             if "error" in message:
                 raise self._error(f"QEMU refused {command}: {message['error']}")
+            if message.get("event") == "SHUTDOWN":
+                self._shutdown_reason = message["data"]["reason"]
             if "return" in message:
                 answer = message["return"]
             elif done and message.get("data", {}).get("reason") == done:
@@ -448,7 +460,7 @@ class VM:
         try:
             self._agent.sendall(f"RUN {nonce} {encoded}\n".encode())
         except BrokenPipeError:
-            self._process.wait(COMMAND_TIMEOUT * VM.pace)
+            self._process.wait(patient(COMMAND_TIMEOUT))
             self._check_qemu(f"an answer to: {command}")
             raise
         return nonce
@@ -503,7 +515,7 @@ class VM:
             except ConnectionResetError:
                 data = b""
             if not data:
-                self._process.wait(COMMAND_TIMEOUT * VM.pace)
+                self._process.wait(patient(COMMAND_TIMEOUT))
             self._pending += data
 
     def _note_boot(self, boot_id: str) -> None:
