@@ -43,7 +43,7 @@ bench: ## measure against the C modules, and write docs/bench.md; BENCH="dump ke
 	@$(enter) modules ramoopsctl
 	@scripts/enter python3 bench/bench.py $(BENCH)
 
-test: ## what a change has to pass, in the same environment: @@HELP@@; scripts/test STEP... runs some of it (root)
+test: ## what a change has to pass, in the same environment: 6 to 12 minutes, up to 15 more at the first time; scripts/test STEP... runs some of it (root)
 	@scripts/test
 
 test-all: ## that, and all that takes longer: hours; scripts/test --all STEP... runs some of it (root)
