@@ -135,7 +135,6 @@ clippy-modules:
 
 clippy-cargo:
 	cargo clippy --locked --release --all-targets -- -D warnings
-	cargo clippy --locked --manifest-path checkers/Cargo.toml --all-targets -- -D warnings
 
 shell_scripts = grep -rlE '^\#!/bin/(ba)?sh|^\# shellcheck shell=' .ci fuzz/run packaging qemu-test scripts
 
@@ -168,7 +167,7 @@ check-unsafe: ## `unsafe` only in linux/
 		{ echo 'error: unsafe outside linux/ (lines above).' >&2; exit 1; }
 
 clean: clean-modules ## remove everything that was built in this folder (the environment stays: see scripts/env)
-	rm -rf .build target */target test-logs
+	rm -rf .build target test-logs
 
 clean-modules:
 	@mkdir -p $(BUILD_DIR)
