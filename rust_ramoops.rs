@@ -44,7 +44,6 @@ mod ramoops {
     pub(crate) mod dumper;
     pub(crate) mod media;
     pub(crate) mod params;
-    pub(crate) mod rescan;
     pub(crate) mod status;
     pub(crate) mod text;
 }
@@ -66,7 +65,6 @@ use ramoops::{
         scan, //
     },
     params,
-    rescan::Enabled,
     status::Status, //
 };
 
@@ -108,7 +106,6 @@ fn open() -> Result<(Ramoops, Reason)> {
     let (start, geometry, media) = map()?;
     let region = scan(geometry, media)?;
     let ramoops = Ramoops {
-        _rescan: Enabled::new(region.clone()),
         region,
         kmsg_bytes: params::values::kmsg_bytes.value(),
         boot_id: random::bytes(),

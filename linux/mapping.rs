@@ -205,23 +205,6 @@ impl Mapping {
         self.read_uninit(offset, buf).is_some()
     }
 
-    /// Returns the 8 bytes at an offset, in any order. `None` if they are not all in the mapping.
-    ///
-    /// Takes a fraction of what [`Self::read`] does.
-    pub fn word(&self, offset: usize) -> Option<u64> {
-        #[cfg(CONFIG_64BIT)]
-        {
-            let src = self.range(offset, size_of::<u64>())?.cast::<u64>();
-            if src.is_aligned() {
-                // SAFETY: `src` is valid for reads of 8 bytes, and aligned.
-                return Some(unsafe { bindings::readq_relaxed(src.as_ptr().cast()) });
-            }
-        }
-        let mut bytes = [0; size_of::<u64>()];
-        self.read(offset, &mut bytes)
-            .then_some(u64::from_ne_bytes(bytes))
-    }
-
     /// As [`Self::read`], into a buffer that need not be initialised. Returns it when it is.
     pub fn read_uninit<'a>(
         &self,

@@ -1,8 +1,8 @@
 """What a region is known to hold, from one look at it to the next: nothing may get lost, change, or be made up.
 
 A look is a copy of the region that was made while the guest's CPUs stood still, which is what a reset at that moment
-leaves. A record that was seen sealed counts as acknowledged. From then on it must be there, unchanged, until newer
-records need its slot.
+leaves. The order in which a boot reuses the slots follows from what the region held when the module was loaded. So each
+look tells which record must be in which slot, and only the slot of a dump under way may hold anything else.
 """
 
 from __future__ import annotations
@@ -13,31 +13,46 @@ from dataclasses import dataclass, field
 
 from records import PANIC, Reader
 
-SIG = b"DBGC"
-MAGIC = b"SEAL"  # The last bytes of a zone, but for parity.
-
 LOG_LINE = re.compile(r"<\d+>\[ *\d+\.\d{6}\] ?[^\n]*\n")
 STORM_LINE = re.compile(r"storm (\d+) (\d+) (\d+)\n")  # Which boot, which CPU, and the number of the oops.
 HEAD = 200  # So many characters from the beginning of a record tell where in the log it begins.
 PIECES = 8  # So many pieces of the log can the next record overlap with.
 
 
-@dataclass(frozen=True)
-class Sealed:
-    """A record that was seen whole."""
+def eviction_order(slots: list[dict]) -> list[int]:
+    """Sort the slots as the module does when it is loaded, the first to be reused first, without those that it keeps.
 
-    seq: int
-    dump: int
-    part: int
-    boot_id: str
-    said: str  # All that the reader says of it.
-    content: bytes  # Of the slot, without what a dump that takes the slot changes before it gives up the record.
-    corrected: bool  # While a dump gives up the record, the parity may hold on to it for a moment.
+    The region holds nothing but records of ours, whole or torn.
+    """
+    ages = {slot["slot"]: (slot["dump"], -slot["part"]) for slot in slots if slot["seq"]}
+    if not ages:
+        return sorted(range(len(slots)), key=lambda number: slots[number]["kind"] == "torn")
+    last = max(slots, key=lambda slot: slot["seq"] or 0)
+    newest = max(ages.values())
+    before = ages[max(ages)]
+    ranks = {}
+    for number, slot in enumerate(slots):
+        distance = (number - last["slot"] - 1) % len(slots)
+        if own := ages.get(number):
+            before = own
+            ranks[number] = (True, own, 0, distance)
+        elif slot["kind"] == "torn":
+            # A record that tells no age is newer than the one before it, but never the newest.
+            ranks[number] = (True, before, -1 if before == newest else 1, distance)
+        else:
+            ranks[number] = (False, (), 0, distance)
+    order = sorted(ranks, key=ranks.__getitem__)
+    loop_start = last["loop_start"] or last["dump"]
+    first = [number for number in order if number in ages and ages[number][0] == loop_start][-1:]
+    # None of three slots, one of four, two of more.
+    kept = (first + order[-1:])[: max(0, len(slots) - 3)][:2]
+    return [number for number in order if number not in kept]
 
-    @property
-    def age(self) -> tuple[int, int]:
-        """Sorts by what is to be overwritten first."""
-        return self.dump, -self.part
+
+def slot_at(order: list[int], position: int) -> int:
+    """The slot of a claim: the first quarter of the list is used once, the rest goes round."""
+    once = len(order) // 4
+    return order[position if position < once else once + (position - once) % (len(order) - once)]
 
 
 @dataclass
@@ -78,20 +93,20 @@ class Ledger:
 
     reader: Reader
     parameters: dict[str, int]  # For the reader.
-    parity: int = 0  # Bytes of parity for the header, which are the last ones of a slot.
-
-    sealed: dict[int, Sealed] = field(default_factory=dict)
-    newest: int = 0
-    seen: set[int] = field(default_factory=set)  # The numbers of all records that were ever seen sealed.
-    boots: dict[str, Boot] = field(default_factory=dict)
-    used: set[int] = field(default_factory=set)  # Slots that were seen to hold anything.
 
     # When the module was loaded.
-    newest_at_load: int = 0
-    boots_at_load: int = 0
-    free_at_load: int = 0
-    torn_at_load: int = 0
-    corrected_at_load: int = 0
+    at_load: list[dict] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)
+    base: int = 0  # The highest number of a record.
+
+    # At the last look.
+    image: bytes = b""
+    slots: list[dict] = field(default_factory=list)
+    newest: int = 0
+    unfinished: int = 0  # The record whose last bytes may not have been written: it is whole to the reader before that.
+
+    boots: set[str] = field(default_factory=set)  # That had records before the module was loaded.
+    boot: Boot = field(default_factory=Boot)
 
     # Totals.
     looks: int = 0
@@ -106,92 +121,91 @@ class Ledger:
 
     def loaded(self, image: bytes) -> dict:
         """Begins a boot. Returns the reader's census."""
-        census, *slots = self.reader.lines(image, **self.parameters)
-        self.newest_at_load = self.newest
-        self.boots_at_load = len(self.boots)
-        self.free_at_load = sum(slot["kind"] != "sealed" for slot in slots)
-        self.torn_at_load = census["torn"]
-        self.corrected_at_load = sum(record.corrected for record in self.sealed.values())
+        assert self.image in (b"", image), "the region has changed while no module was loaded"
+        census, *self.at_load = self.reader.lines(image, **self.parameters)
+        self.order = eviction_order(self.at_load)
+        assert self.order[0] == census["next"], f"next is slot {census['next']}, not the first one of {self.order}"
+        self.base = self.newest = census["newest_seq"] or 0
+        self.boots |= {slot["boot_id"] for slot in self.at_load if slot["boot_id"]}
+        self.boot = Boot()
+        self.unfinished = 0
+        self.image, self.slots = image, self.at_load
         return census
 
-    def check(self, image: bytes, *, dumps: int = 1, written: int = 0) -> None:
-        """Takes a look. At most so many `dumps` are under way, and so many records were `written` since the load."""
+    def check(self, image: bytes, *, panic: bool = False, written: int = 0) -> None:
+        """Takes a look. `written` records at least were written since the load.
+
+        One dump may be under way. A `panic` may have stopped it, and be under way, too.
+        """
         census, *slots = self.reader.lines(image, **self.parameters)
+        claims = self._claims([slot for slot in slots if self._is_new(slot)], panic)
+        expected = {slot["slot"]: slot["seq"] if slot["kind"] == "sealed" else None for slot in self.at_load}
+        under_way = set()
+        for position, seq in enumerate(claims):
+            number = slot_at(self.order, position)
+            if seq is None:
+                under_way.add(number)
+            else:
+                expected[number] = seq
+        for number, (slot, before) in enumerate(zip(slots, self.slots, strict=True)):
+            seq, sealed = slot["seq"], slot["kind"] == "sealed"
+            place = f"slot {number} of {summary(slots)}; the order is {self.order}"
+            if sealed:
+                assert seq == expected[number], f"there must be record {expected[number]}: {place}"
+            else:
+                assert number in under_way or expected[number] is None, f"record {expected[number]} is lost: {place}"
+            same = sealed and before["kind"] == "sealed" and seq == before["seq"]
+            self.compared += same
+            assert not same or said(slot) == said(before), f"it has changed: {before} {slot}"
+            if number in under_way:
+                # In memory that was never used, the first bytes of a seal are garbage.
+                unused = {"zero", "garbage"} if before["kind"] in ("zero", "garbage") else set()
+                assert slot["kind"] in {"sealed", "torn"} | unused, f"it is {slot['kind']}: {place}"
+            elif not sealed or (same and seq != self.unfinished):
+                begin, end = number * census["stride"], (number + 1) * census["stride"]
+                assert image[begin:end] == self.image[begin:end], f"its bytes have changed: {place}"
+        self._check_new_ones([slot for slot in slots if self._is_new(slot)])
+        self.newest = self.unfinished = max([self.base, *(seq for seq in claims if seq)])
+        assert self.newest - self.base >= written, f"the guest has written {written} records: {summary(slots)}"
+        self.image, self.slots = image, slots
         self.looks += 1
-        now: dict[int, Sealed] = {}
-        for slot in slots:
-            self._check_kind(slot)
-            if slot["kind"] == "sealed":
-                record = self._sealed(slot, image, census["stride"])
-                assert record.seq not in now, f"there are two records with number {record.seq}"
-                now[record.seq] = record
-        self._check_old_ones(now, {slot["loop_start"] for slot in slots if slot["loop_start"]}, dumps)
-        self._check_new_ones([slot for slot in slots if slot["kind"] == "sealed"])
-        self.newest = max([self.newest, *now])
-
-        new = self.newest - self.newest_at_load
-        assert new >= written, f"the guest has written {written} records, and {new} are there"
-        # A slot that is free is taken before any record is overwritten.
-        for what, limit, count in (
-            ("without a record", max(self.free_at_load - new, dumps), len(slots) - len(now)),
-            ("torn", max(self.torn_at_load - new, dumps), census["torn"]),
-            ("corrected", self.corrected_at_load + dumps, sum(record.corrected for record in now.values())),
-        ):
-            assert count <= limit, f"{count} slots are {what}, and not {limit} at most: {summary(slots)}"
         self.torn += census["torn"]
-        self.sealed = now
 
-    def _check_kind(self, slot: dict) -> None:
-        kinds = {"sealed", "torn"}
-        if slot["slot"] not in self.used:
-            # In memory that was never used, the first bytes of a seal are garbage.
-            kinds |= {"zero", "garbage"}
-        assert slot["kind"] in kinds, f"a slot is {slot['kind']}: {slot}"
-        if slot["kind"] in ("sealed", "torn"):
-            self.used.add(slot["slot"])
+    def _is_new(self, slot: dict) -> bool:
+        """Whether it was written since the load."""
+        return slot["kind"] == "sealed" and slot["seq"] > self.base
 
-    def _sealed(self, slot: dict, image: bytes, stride: int) -> Sealed:
-        begin = slot["slot"] * stride
-        said = str({name: value for name, value in slot.items() if name not in ("corrected", "bad_blocks")})
-        # The first and the last bytes of a record tell that another one is going to be written, or is complete.
-        content = image[begin + len(SIG) : begin + stride - self.parity - len(MAGIC)]
-        corrected = slot["corrected"] + slot["bad_blocks"] > 0
-        return Sealed(slot["seq"], slot["dump"], slot["part"], slot["boot_id"], said, content, corrected)
+    def _claims(self, new: list[dict], panic: bool) -> list[int | None]:
+        """The numbers of the records since the load, in the order of their claims. None: a dump that is not complete."""
+        oopses = max((slot["seq"] for slot in new if slot["reason"] != PANIC), default=self.base)
+        claims: list[int | None] = list(range(self.base + 1, oopses + 1))
+        panics = sorted((slot for slot in new if slot["reason"] == PANIC), key=lambda slot: slot["seq"])
+        if not panics:
+            return claims + [None] * (2 if panic else 1)
+        stopped = panic and panics[0]["slot"] != slot_at(self.order, len(claims))
+        # The dump that was stopped may have had a number.
+        assert panics[0]["seq"] - oopses in (1, 1 + stopped), f"the panic has number {panics[0]['seq']}"
+        return claims + [None] * stopped + [slot["seq"] for slot in panics] + [None]
 
-    def _check_old_ones(self, now: dict[int, Sealed], firsts: set[int], dumps: int) -> None:
-        oldest = sorted(record.age for record in now.values() if record.dump not in firsts)
-        # Of two dumps at the same time, the first may have chosen the oldest record, and not have harmed it yet. And
-        # a record that was complete after one with a later number goes after that: one, as the other CPU wrote that.
-        del oldest[: dumps - 1 + (dumps > 1)]
-        for seq, before in self.sealed.items():
-            if seq in now:
-                assert now[seq].said == before.said, f"record {seq} has changed: {before.said} {now[seq].said}"
-                intact = now[seq].content == before.content
-                assert intact or now[seq].corrected or before.corrected, f"bytes of record {seq} have changed"
-                self.compared += 1
-                continue
-            assert before.dump not in firsts, f"record {seq} is lost, which began a loop of crashes"
-            assert oldest and oldest[0] > before.age, f"record {seq} is lost, and older ones are there: {sorted(now)}"
-
-    def _check_new_ones(self, slots: list[dict]) -> None:
-        texts = {(slot["dump"], slot["part"]): slot["text"] for slot in slots}
-        for slot in sorted(slots, key=lambda slot: slot["seq"]):
-            seq = slot["seq"]
-            if seq in self.sealed:
+    def _check_new_ones(self, new: list[dict]) -> None:
+        texts = {(slot["dump"], slot["part"]): slot["text"] for slot in new}
+        seen = {slot["seq"] for slot in self.slots if slot["kind"] == "sealed"}
+        for slot in sorted(new, key=lambda slot: slot["seq"]):
+            if slot["seq"] in seen:
                 continue
             dump, part = slot["dump"], slot["part"]
-            assert part == 1 or (dump, part - 1) in texts, f"part {part} of {dump} is there, and part {part - 1} is not"
-            assert seq not in self.seen, f"record {seq} was gone, and is back (newest: {self.newest})"
-            assert seq > self.newest_at_load, f"record {seq} has a number from before (then: {self.newest_at_load})"
-            self.seen.add(seq)
-            boot = self.boots.setdefault(slot["boot_id"], Boot())
-            new_boots = list(self.boots)[self.boots_at_load :]
-            assert new_boots == [slot["boot_id"]], f"record {seq} is of boot {slot['boot_id']}, not of {new_boots}"
-            check_text(slot, boot)
-            assert slot["title"] not in boot.titles, f"twice in a boot: {slot['title']}"
-            boot.titles.add(slot["title"])
+            assert slot["seq"] == dump + part - 1, f"part {part} of {dump} is record {slot['seq']}"
+            assert slot["boot_id"] not in self.boots, f"record {slot['seq']} is of an earlier boot"
+            check_text(slot, self.boot)
+            assert slot["title"] not in self.boot.titles, f"twice in a boot: {slot['title']}"
+            self.boot.titles.add(slot["title"])
             # The text of a part comes before that of the part with the number before.
-            boot.add_to_log(slot["text"] + texts.get((dump, part - 1), ""))
+            self.boot.add_to_log(slot["text"] + texts.get((dump, part - 1), ""))
+
+
+def said(slot: dict) -> dict:
+    """What a slot's record says, however many of its bytes had to be corrected."""
+    return {name: value for name, value in slot.items() if name not in ("corrected", "bad_blocks")}
 
 
 def check_text(slot: dict, boot: Boot) -> None:

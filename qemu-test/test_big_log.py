@@ -6,7 +6,7 @@ import pytest
 
 from cases import few
 from messages import write_noise
-from records import PANIC, Record, Reader
+from records import EMERGENCY, PANIC, Record, Reader
 from vm import VM
 
 LIMITS = [(0, 1), (10000, 1), (40000, 3)]  # kmsg_bytes, and the slots that a dump takes.
@@ -60,16 +60,24 @@ def test_kmsg_bytes_limits_what_is_kept_to_the_newest(vm: VM, records: Reader, k
     assert numbers == list(range(numbers[0], LINES + 1)) and "Kernel panic" in text
 
 
-def test_a_dump_larger_than_all_slots_keeps_the_newest(vm: VM, records: Reader) -> None:
-    # Two slots of 32 KiB for a log of 100 KB.
-    parameters = {"mem_size": 0x10000, "record_size": 0x8000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
-    vm.ramoops(**parameters, kmsg_bytes=1000000)
+# The first of five slots is used once; of the other four a dump leaves one or two for the panic that may stop it.
+@pytest.mark.parametrize(
+    ("command", "max_reason", "slots"), [("c", PANIC, 3), ("b", EMERGENCY, 2)], ids=["panic", "emergency"]
+)
+def test_a_dump_larger_than_all_slots_keeps_the_newest(
+    vm: VM, records: Reader, command: str, max_reason: int, slots: int
+) -> None:
+    # A log of 100 KB.
+    parameters = {"mem_size": 5 * 0x4000, "record_size": 0x4000, "console_size": 0, "ftrace_size": 0, "pmsg_size": 0}
+    line = vm.ramoops(**parameters, kmsg_bytes=1000000, max_reason=max_reason)
+    assert "kmsg_bytes=1000000: a crash has at most 3 records here" in line
     write_log(vm)
-    vm.crash()
+    vm.crash(f"echo {command} > /proc/sysrq-trigger")
     parts = records(vm, **parameters)
-    assert sorted(record.part for record in parts) == [1, 2]
-    numbers = line_numbers(whole_text(parts))
-    assert numbers == list(range(numbers[0], LINES + 1)) and "Kernel panic" in whole_text(parts)
+    assert sorted(record.part for record in parts) == list(range(1, slots + 1))
+    text = whole_text(parts)
+    numbers = line_numbers(text)
+    assert numbers == list(range(numbers[0], LINES + 1)) and "sysrq: " in text[text.index(f"line {LINES} of") :]
 
 
 def test_a_log_of_incompressible_lines_keeps_the_panic(vm: VM, records: Reader) -> None:

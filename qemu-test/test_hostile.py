@@ -94,7 +94,7 @@ def fill_with_other_geometry(vm: VM) -> None:
         (fill_with_nothing, r"15 slots.*zero"),
         (fill_with_garbage, r"15 slots.*garbage"),
         (fill_with_records, r"15 slots.*\b2 sealed.*\b0 torn.*\b0 foreign.*next.*\b2\b"),
-        (fill_with_other_geometry, r"15 slots.*\b4 of other parameters, to be seen with .*record_size=16384"),
+        (fill_with_other_geometry, r"15 slots.*; records seem to be there of another layout, record_size=16384: "),
     ],
     ids=["zeros", "garbage", "records", "other geometry"],
 )

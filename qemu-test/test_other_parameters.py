@@ -1,47 +1,46 @@
-"""The region was used with other parameters before: the module says with which, keeps the records, and they are there
-again with the old ones."""
+"""The region was used with another record_size before: the module says so, and the reader finds what is left."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from records import Reader
+from ctl import run
 from vm import VM
 
-FIRST = {"record_size": 0x10000}
-OTHERS = [
-    {"record_size": 0x4000},
-    {"record_size": 0x10000, "console_size": 0x20000},
-    {"record_size": 0x10000, "ecc": 16},
-    {"record_size": 0x10000, "mem_size": 0x90000},
-]
-
-AS_SAID = "mem_size={mem_size} record_size={record_size} console_size={console_size} ftrace_size=4096 pmsg_size=4096 ecc={ecc}"
-DEFAULTS = {"mem_size": 0x100000, "console_size": 4096, "ecc": 0}
+SIZES = [(0x10000, 0x4000), (0x4000, 0x10000)]  # Before, and now.
+HINT = (
+    "; records seem to be there of another layout, record_size={}: save them with `ramoopsctl export` before new "
+    "crashes overwrite them"
+)
+STATUS = "cat /sys/kernel/debug/rust_ramoops/status"
 
 
-def said(parameters: dict[str, int]) -> str:
-    return "; 1 of other parameters, to be seen with " + AS_SAID.format(**(DEFAULTS | parameters))
+def crashes(vm: VM, record_size: int) -> list[dict]:
+    document = json.loads(run(vm.read(), "--record-size", str(record_size), "list", "--json"))
+    return [crash for crash in document["records"] if crash["state"] == "complete"]
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=str)
-def test_records_of_other_parameters_are_told_and_kept(vm: VM, records: Reader, other: dict[str, int]) -> None:
-    if "ecc" in other:
-        vm.ok("grep -q ^reed_solomon /proc/modules || insmod reed_solomon.ko")
-    vm.ramoops(**FIRST)
-    vm.oops()
+@pytest.mark.parametrize(("before", "now"), SIZES, ids=["smaller", "larger"])
+def test_a_change_of_record_size_is_told(vm: VM, before: int, now: int) -> None:
+    vm.ramoops(record_size=before)
+    for _ in range(3):
+        vm.oops()
     vm.ok("rmmod rust_ramoops")
-    [_, first, *_] = records.lines(vm, **FIRST)
+    old = crashes(vm, before)
+    assert len(old) == 3
 
-    assert said(FIRST) in vm.ramoops(**other)
-    assert said(FIRST) in vm.ok("cat /sys/kernel/debug/rust_ramoops/status")
-    vm.oops()
+    hint = HINT.format(before)
+    assert hint in vm.ramoops(record_size=now) and hint in vm.ok(STATUS)
+    vm.oops("bug")
+    [new] = crashes(vm, now)
+    assert "kernel BUG at" in new["cause"]
+    # At most the one whose memory the new record needs is gone.
+    left = crashes(vm, before)
+    assert len(left) >= 2 and all(crash in old for crash in left)
+
+    # Now a whole record tells that these parameters are right.
     vm.ok("rmmod rust_ramoops")
-    [_, *found] = records.lines(vm, **other)
-    [second] = [record for record in found if record["kind"] == "sealed"]
-    assert second["seq"] == first["seq"] + 1
-
-    line = vm.ramoops(**FIRST)
-    assert "1 sealed" in line and said(other) in line
-    [_, again, *_] = records.lines(vm, **FIRST)
-    assert again == first
+    line = vm.ramoops(record_size=now)
+    assert "1 sealed" in line and "another layout" not in line

@@ -11,15 +11,15 @@ from records import PANIC, Reader
 from vm import VM
 
 SLOT_SIZE = 0x8000
-# Three slots, and nothing else in the region.
+SLOTS = 5  # With fewer, only one of the two is kept, or none. There is nothing else in the region.
 PARAMETERS = {
-    "mem_size": 3 * SLOT_SIZE,
+    "mem_size": SLOTS * SLOT_SIZE,
     "record_size": SLOT_SIZE,
     "console_size": 0,
     "ftrace_size": 0,
     "pmsg_size": 0,
 }
-CRASHES = 5
+CRASHES = 6
 
 
 @pytest.fixture(scope="module")
@@ -52,37 +52,42 @@ def crashes(vm: VM, records: Reader) -> list[int]:
     return [int(re.findall(r"crash-(\d+)", record.text)[-1]) for record in found]
 
 
-def dump(vm: VM, crash: int, **parameters: object) -> str:
-    """One more crash in the loop, for which no panic is needed. Returns what was found before."""
-    said = vm.ramoops(**(PARAMETERS | parameters))
-    vm.ok(f"echo crash-{crash} > /dev/kmsg")
-    vm.oops()
+def dump(vm: VM, *crashes: int, **parameters: object) -> str:
+    """More crashes, all in one boot, for which no panic is needed. Returns what was found before."""
+    line = vm.ramoops(**(PARAMETERS | parameters))
+    for crash in crashes:
+        vm.ok(f"echo crash-{crash} > /dev/kmsg")
+        vm.oops()
     vm.ok("rmmod rust_ramoops")
-    return said
+    return line
 
 
 def test_the_first_and_the_newest_are_kept(after_loop: VM, records: Reader) -> None:
-    assert crashes(after_loop, records) == [0, 3, 4]
+    assert crashes(after_loop, records) == [0, 2, 3, 4, 5]
     lines = [line for line in records.lines(after_loop, **PARAMETERS)[1:] if line["reason"] == PANIC]
     [first, *rest] = sorted(lines, key=lambda line: line["seq"])
-    assert first["loop_start"] == 0 and [line["loop_start"] for line in rest] == [first["dump"]] * 2
-    dump(after_loop, CRASHES)
-    assert crashes(after_loop, records) == [0, 4, 5]
+    assert first["loop_start"] == 0 and [line["loop_start"] for line in rest] == [first["dump"]] * 4
 
 
-def test_loop_secs_0_is_a_plain_ring(after_loop: VM, records: Reader) -> None:
+def test_more_crashes_in_one_boot_than_slots_keep_those_two(after_loop: VM, records: Reader) -> None:
+    dump(after_loop, *range(CRASHES, CRASHES + SLOTS))
+    assert crashes(after_loop, records) == [0, 5, 8, 9, 10]
+
+
+def test_with_loop_secs_0_the_first_is_kept_no_longer(after_loop: VM, records: Reader) -> None:
+    # The newest crash at this load belongs to the loop still.
     dump(after_loop, CRASHES, loop_secs=0)
-    assert crashes(after_loop, records) == [3, 4, 5]
-    for crash in range(CRASHES + 1, CRASHES + 4):
+    assert crashes(after_loop, records) == [0, 3, 4, 5, 6]
+    for crash in (CRASHES + 1, CRASHES + 2):
         dump(after_loop, crash, loop_secs=0)
-        assert crashes(after_loop, records) == [crash - 2, crash - 1, crash]
+        assert crashes(after_loop, records) == list(range(crash - 4, crash + 1))
 
 
 def test_a_crash_later_than_loop_secs_continues_no_loop(vm: VM, records: Reader) -> None:
-    for crash in range(4):
+    for crash in range(SLOTS + 1):
         # The guest was up for longer.
         dump(vm, crash, loop_secs=1)
-    assert crashes(vm, records) == [1, 2, 3]
+    assert crashes(vm, records) == [1, 2, 3, 4, 5]
 
 
 def zeros_over_its_part(vm: VM) -> None:
@@ -103,9 +108,9 @@ def test_a_user_who_clears_the_first_one_releases_its_slot(
     after_loop: VM, records: Reader, clear: Callable[[VM], None]
 ) -> None:
     clear(after_loop)
-    assert "2 sealed, 0 torn, 0 foreign, next slot 0" in dump(after_loop, CRASHES)
-    assert crashes(after_loop, records) == [3, 4, 5]
+    assert "4 sealed, 0 torn, 0 foreign, next slot 0" in dump(after_loop, CRASHES)
+    assert crashes(after_loop, records) == [2, 3, 4, 5, 6]
     # And it is not reserved for ever.
     for crash in range(CRASHES + 1, CRASHES + 4):
         dump(after_loop, crash)
-    assert crashes(after_loop, records) == [6, 7, 8]
+    assert crashes(after_loop, records) == [5, 6, 7, 8, 9]

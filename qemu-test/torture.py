@@ -40,8 +40,7 @@ class Torture:
         self._write = int(vm.ok("grep ' memcpy_toio$' /proc/kallsyms").split()[0], 16)
         self._parameters = parameters
         for_reader = {name: parameters[name] for name in GEOMETRY if name in parameters}
-        for_reader["loop_ns"] = parameters.get("loop_secs", 600) * 10**9
-        self.ledger = Ledger(reader, for_reader, parity=parameters.get("ecc", 0))
+        self.ledger = Ledger(reader, for_reader)
         self._checked = self.look("at the beginning")
 
     def look(self, where: str) -> Look:

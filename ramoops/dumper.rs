@@ -7,7 +7,6 @@ use super::{
         Media,
         Opened, //
     },
-    rescan::Enabled,
     text::Buffers, //
 };
 use crate::linux::{
@@ -29,26 +28,21 @@ use crate::ringbuf::{
     self,
     DumpInfo,
     Encoding,
-    Geometry,
-    Slot, //
+    Geometry, //
 };
+use core::sync::atomic::AtomicU32;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     }, //
 };
 
 /// Stores the kernel log when the kernel crashes.
 pub(crate) struct Ramoops {
     /// Not in here, because all this is on the stack while it is made.
-    pub(crate) region: Arc<Opened>,
-    /// Whether it can be read again.
-    pub(crate) _rescan: Enabled,
+    pub(crate) region: KBox<Opened>,
     /// How much of the log one dump stores, if more than one record.
     pub(crate) kmsg_bytes: u64,
     /// A random number of this boot.
@@ -63,7 +57,7 @@ pub(crate) struct Ramoops {
 }
 
 /// A dump in progress.
-pub(crate) type Dump<'a> = ringbuf::Dump<'a, Media, Array<Slot>>;
+pub(crate) type Dump<'a> = ringbuf::Dump<'a, Media, Array<AtomicU32>>;
 
 /// What has happened since the module was loaded.
 pub(crate) struct Counters {

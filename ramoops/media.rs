@@ -15,23 +15,18 @@ use crate::linux::{
 };
 use crate::ringbuf::{
     layout::ECC_MAX,
-    table_len,
     Census,
     Encoder,
     Geometry,
     Memory,
     Options,
-    Slot,
     Store, //
 };
 #[cfg(test_hooks)]
 use crate::test_hooks;
+use core::sync::atomic::AtomicU32;
 use kernel::{
     prelude::*,
-    sync::{
-        Arc,
-        UniqueArc, //
-    },
     time::NSEC_PER_SEC, //
 };
 
@@ -55,10 +50,6 @@ impl Memory for Media {
 
     fn read(&self, offset: usize, buf: &mut [u8]) -> bool {
         self.mapping.read(offset, buf)
-    }
-
-    fn sample(&self, offset: usize) -> Option<u64> {
-        self.mapping.word(offset)
     }
 
     fn write(&self, offset: usize, data: &[u8]) -> bool {
@@ -101,7 +92,7 @@ pub(crate) struct Opened {
     pub(crate) census: Census,
 }
 
-pub(crate) type RamStore = Store<Media, Array<Slot>>;
+pub(crate) type RamStore = Store<Media, Array<AtomicU32>>;
 
 /// Finds and maps the region. Returns where it is, how it is divided, and the mapping.
 #[inline(never)]
@@ -158,19 +149,18 @@ fn code(geometry: &Geometry) -> Result<Option<Code>> {
 
 /// Reads the region.
 #[inline(never)]
-pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<Arc<Opened>> {
+pub(crate) fn scan(geometry: Geometry, media: Media) -> Result<KBox<Opened>> {
     // Not on the stack, for which this is much.
-    let place = UniqueArc::new_uninit(GFP_KERNEL)?;
-    // The second one is for when the region is read again.
-    let entries = table_len(geometry.slots());
-    let slots = [Array::new(entries)?, Array::new(entries)?];
+    let place = KBox::new_uninit(GFP_KERNEL)?;
+    let order = Array::new(geometry.slots())?;
+    let mut scratch = Array::new(geometry.slots())?;
     let options = Options {
         loop_ns: params::values::loop_secs
             .value()
             .saturating_mul(NSEC_PER_SEC as u64),
     };
-    match Store::open(media, geometry, slots, options) {
-        Ok((store, census)) => Ok(place.write(Opened { store, census }).into()),
+    match Store::open(media, geometry, order, &mut scratch, options) {
+        Ok((store, census)) => Ok(KBox::write(place, Opened { store, census })),
         Err(_) => Err(EINVAL),
     }
 }

@@ -29,7 +29,6 @@ pub(crate) mod values {
         }, //
     };
     use crate::{
-        ramoops::rescan::Rescan,
         ringbuf::store::LOOP_SECS,
         LocalModule, //
     };
@@ -82,10 +81,7 @@ pub(crate) mod values {
         /// What is a panic loop.
         loop_secs: Size = Size::new(LOOP_SECS), 0o400, 0, "ulong",
             "a crash less than so many seconds after boot continues a panic loop, whose first \
-            crash is kept while other records can make room (default 600; 0: off)";
-        /// Reads the region again.
-        rescan: Rescan = Rescan, 0o600, 0, "bool",
-            "write 1 to it in sysfs to read the region again, after records in it were deleted";
+            crash is kept (default 600; 0: no loops)";
     }
 }
 
@@ -237,6 +233,16 @@ pub(crate) fn encoding() -> Result<Encoding> {
 #[inline(never)]
 pub(crate) fn publish(start: u64, max_reason: Reason, region: &Opened) {
     let geometry = region.store.geometry();
+    let parts = region.store.parts_max(true);
+    let most = parts.saturating_mul(geometry.payload_capacity() as u64);
+    if values::compress.value().is_none() && values::kmsg_bytes.value() > most {
+        pr_notice!(
+            "kmsg_bytes={}: a crash has at most {} records here, of {} bytes each\n",
+            values::kmsg_bytes.value(),
+            parts,
+            geometry.payload_capacity()
+        );
+    }
     let effective = geometry.params();
     values::mem_address.set_effective(start);
     values::mem_size.set_effective(effective.mem_size as u64);

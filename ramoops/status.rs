@@ -9,8 +9,7 @@ use crate::linux::kmsg_dump::{
 };
 use crate::ringbuf::{
     Census,
-    Diagnosis,
-    Params, //
+    Diagnosis, //
 };
 use kernel::{
     debugfs::Writer,
@@ -63,26 +62,6 @@ impl Writer for Status {
     }
 }
 
-/// Parameters as they are given to the module.
-struct Given<'a>(&'a Params);
-
-impl fmt::Display for Given<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(params) = self;
-        for (name, value) in [
-            ("mem_size", params.mem_size),
-            (" record_size", params.record_size),
-            (" console_size", params.console_size),
-            (" ftrace_size", params.ftrace_size),
-            (" pmsg_size", params.pmsg_size),
-            (" ecc", params.ecc_size),
-        ] {
-            f.write_fmt(fmt!("{}={}", name, value))?;
-        }
-        Ok(())
-    }
-}
-
 /// What was found in the region, in words.
 pub(crate) struct Found<'a>(pub(crate) &'a Census);
 
@@ -115,17 +94,6 @@ impl fmt::Display for Found<'_> {
         if let Some(next) = census.next {
             f.write_fmt(fmt!("next slot {}", next))?;
         }
-        if census.others != 0 {
-            f.write_fmt(fmt!(
-                "; {} of other parameters, to be seen with",
-                census.others
-            ))?;
-            let mut separator = "";
-            for params in census.other_params.iter().flatten() {
-                f.write_fmt(fmt!("{} {}", separator, Given(params)))?;
-                separator = ", or";
-            }
-        }
         match census.diagnosis {
             None => Ok(()),
             Some(Diagnosis::ZeroFilled) => f.write_str("; no records: the memory is zero-filled"),
@@ -133,7 +101,8 @@ impl fmt::Display for Found<'_> {
             Some(Diagnosis::Cleared) => f.write_str("; no records: all were cleared"),
             Some(Diagnosis::Garbage) => f.write_str("; no records: the memory holds garbage"),
             Some(Diagnosis::OtherGeometry { record_size }) => f.write_fmt(fmt!(
-                "; no records: they seem to have another geometry, record_size={}",
+                "; records seem to be there of another layout, record_size={}: save them with \
+                `ramoopsctl export` before new crashes overwrite them",
                 record_size
             )),
         }

@@ -7,9 +7,12 @@ pub mod corrupt;
 pub mod open;
 pub mod scan;
 
-use std::cell::{
-    Cell,
-    RefCell, //
+use std::{
+    cell::{
+        Cell,
+        RefCell, //
+    },
+    sync::atomic::AtomicU32, //
 };
 
 use ringbuf::{
@@ -21,7 +24,6 @@ use ringbuf::{
     read_text,
     salvage_extent,
     store::LOOP_SECS,
-    table_len,
     Census,
     DumpInfo,
     Extent,
@@ -30,8 +32,8 @@ use ringbuf::{
     Memory,
     Options,
     Params,
+    Ranked,
     Seal,
-    Slot,
     Store, //
 };
 
@@ -138,14 +140,11 @@ pub fn open<'a>(
     ram: &'a Ram,
     geometry: &Geometry,
     options: Options,
-) -> (Store<&'a Ram, Vec<Slot>>, Census) {
-    let table = [(); 2].map(|()| {
-        (0..table_len(geometry.slots()))
-            .map(|_| Slot::default())
-            .collect()
-    });
+) -> (Store<&'a Ram, Vec<AtomicU32>>, Census) {
+    let mut scratch = vec![Ranked::default(); geometry.slots()];
+    let order = scratch.iter().map(|_| AtomicU32::new(0)).collect();
     let before = ram.bytes.borrow().clone();
-    let (store, census) = Store::open(ram, *geometry, table, options).unwrap();
+    let (store, census) = Store::open(ram, *geometry, order, &mut scratch, options).unwrap();
     let sum = [
         census.sealed,
         census.foreign,

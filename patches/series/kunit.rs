@@ -12,7 +12,6 @@ mod tests {
             SIG, //
         },
         read_text,
-        table_len,
         Census,
         DumpInfo,
         Geometry,
@@ -20,10 +19,13 @@ mod tests {
         Memory,
         Options,
         Params,
-        Slot,
+        Ranked,
         Store, //
     };
-    use core::cell::Cell;
+    use core::{
+        cell::Cell,
+        sync::atomic::AtomicU32, //
+    };
     use kernel::{
         array::Array,
         crc32c, //
@@ -103,16 +105,14 @@ mod tests {
         .unwrap()
     }
 
-    fn open(ram: &Ram) -> (Store<&Ram, Array<Slot>>, Census) {
-        let entries = table_len(SLOTS);
-        let tables = [Array::new(entries).unwrap(), Array::new(entries).unwrap()];
-        Store::open(ram, geometry(), tables, Options { loop_ns: 0 }).unwrap()
+    fn open(ram: &Ram) -> (Store<&Ram, Array<AtomicU32>>, Census) {
+        let order = Array::new(SLOTS).unwrap();
+        let mut scratch = [Ranked::default(); SLOTS];
+        Store::open(ram, geometry(), order, &mut scratch, Options::default()).unwrap()
     }
 
-    /// The next boot crashes. Returns the slot of its record.
-    fn crash(ram: &Ram, text: &[u8]) -> usize {
-        let (store, _) = open(ram);
-        let info = DumpInfo {
+    fn info() -> DumpInfo<'static> {
+        DumpInfo {
             reason: 1,
             reason_name: b"Panic",
             count: 1,
@@ -122,7 +122,13 @@ mod tests {
             description: b"for a test",
             release: b"7.3.0",
             urgent: true,
-        };
+        }
+    }
+
+    /// The next boot crashes. Returns the slot of its record.
+    fn crash(ram: &Ram, text: &[u8]) -> usize {
+        let (store, _) = open(ram);
+        let info = info();
         let slot = store.begin(&info).append(text, true).unwrap();
         slot
     }
@@ -161,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn a_storm_keeps_the_crash_of_the_boot_before() {
+        let ram = Ram::new();
+        crash(&ram, b"before");
+        let (store, _) = open(&ram);
+        let info = info();
+        let slots =
+            [b"1", b"2", b"3", b"4"].map(|text| store.begin(&info).append(text, true).unwrap());
+        assert_eq!(slots, [1, 2, 3, 1]);
+        assert!(holds(&ram, 0, b"before"));
+    }
+
+    #[test]
     fn a_power_cut_anywhere_spoils_no_other_record() {
         for writes in 0.. {
             let ram = Ram::new();
@@ -182,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_makes_no_record_worth_less() {
+    fn a_flipped_bit_makes_no_record_older() {
         let ram = Ram::new();
         for text in [b"1", b"2", b"3", b"4"] {
             crash(&ram, text);

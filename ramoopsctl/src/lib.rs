@@ -16,8 +16,6 @@ mod elsewhere;
 pub mod image;
 pub mod inflate;
 pub mod json;
-#[cfg(feature = "program")]
-mod module;
 pub mod mtdoops;
 pub mod pattern;
 pub mod record;

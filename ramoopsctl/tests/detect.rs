@@ -165,7 +165,7 @@ fn place_that_the_user_names_counts() {
         outer.dump(&info(1, n), &["outer\n"]);
     }
     let inner = Region::new(dmesg_only(1 << 18, 1 << 14));
-    inner.dump(&info(2, 1), &["inner\n"]);
+    inner.dump(&info(0, 1), &["inner\n"]);
     let mut image = outer.image();
     image[1 << 19..][..1 << 14].copy_from_slice(&inner.image()[..1 << 14]);
     let files = Files::new(&image);

@@ -129,6 +129,23 @@ proptest! {
     }
 }
 
+/// A seal whose number is out of range is none, be its CRC right or not.
+#[test]
+fn number_out_of_range() {
+    let region = three_crashes();
+    let number = ringbuf::layout::SEQ_END;
+    store::forge(&region.ram, &region.geometry, 3, (number, number, 0, 1));
+    let files = Files::new(&region.image());
+    let list = files.json(0, &["list", "--deleted", "--json"]);
+    let numbers: Vec<_> = crate::detect::records(&list)
+        .iter()
+        .filter_map(|record| record["dump"].as_u64())
+        .collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    let map = files.json(0, &["map", "--json"]);
+    assert!(map["zones"][3]["seq"].is_null(), "{map}");
+}
+
 /// The time that this thread has had a CPU for. Load does not change it.
 pub(crate) fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

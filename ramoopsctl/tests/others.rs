@@ -387,6 +387,7 @@ fn records_that_forged_seals_keep_from_being_read() {
         let size = forged.payload_capacity().min(left.saturating_sub(SEAL_LEN));
         let seal = Seal {
             seq: 1 << 40,
+            realtime_ns: u64::MAX,
             size: size as u32,
             params: *forged.params(),
             slot: 0,

@@ -7,7 +7,7 @@
 //! append <image> rounds=N [record_size=N] ...
 //! ```
 //!
-//! Each round fills the region once in both ways. The medians of all rounds are printed, in
+//! Each round stores as many records as there are slots in both ways. The medians of all rounds are printed, in
 //! nanoseconds per record, as one line of JSON.
 
 mod common;
@@ -25,9 +25,7 @@ use common::{
 use ringbuf::{
     DumpInfo,
     Geometry,
-    Memory,
-    Options,
-    Store, //
+    Memory, //
 };
 use serde::Serialize;
 
@@ -57,9 +55,7 @@ fn run() -> Result<(), String> {
         other,
     } = common::arguments(&["rounds"])?;
     let rounds = *other.get("rounds").ok_or("rounds: not given")?;
-    let table = common::table(&geometry);
-    let (store, _) = Store::open(image, geometry, table, Options::default())
-        .map_err(|err| format!("{err:?}"))?;
+    let (store, _) = common::open(image, geometry)?;
     let info = DumpInfo {
         reason: 1,
         reason_name: b"Panic",
@@ -75,17 +71,22 @@ fn run() -> Result<(), String> {
         .map(|at| (at * 7 % 251) as u8)
         .collect();
     let text = &record[..store.begin(&info).room()];
+    let (payload, seal) = record.split_at(geometry.payload_capacity());
 
     let mut times = Vec::new();
+    let mut slots = vec![0; geometry.slots()];
     // In the first round the region is new.
     for round in 0..=rounds {
-        let append = time(geometry.slots(), |slot| {
-            let text = whole_lines(text, slot);
-            let stored = store.begin(&info).append(black_box(text), true);
-            stored.map(|_| ()).map_err(|err| format!("{err:?}"))
+        let append = time(&mut slots, |n, slot| {
+            let stored = store
+                .begin(&info)
+                .append(black_box(whole_lines(text, n)), true);
+            *slot = stored.map_err(|err| format!("{err:?}"))?;
+            Ok(())
         })?;
-        let least = time(geometry.slots(), |slot| {
-            copy_and_sum(store.memory(), &geometry, slot, black_box(&record))
+        let least = time(&mut slots, |n, slot| {
+            let payload = whole_lines(payload, n);
+            copy_and_sum(store.memory(), &geometry, *slot, black_box(payload), seal)
         })?;
         if round > 0 {
             times.push((append, least));
@@ -99,15 +100,14 @@ fn run() -> Result<(), String> {
     })
 }
 
-/// Both parts of a record, as large as [`Store`] writes them.
+/// Both parts of a record, as large as the store writes them.
 fn copy_and_sum(
     image: &Image,
     geometry: &Geometry,
     slot: usize,
-    record: &[u8],
+    payload: &[u8],
+    seal: &[u8],
 ) -> Result<(), String> {
-    let (payload, seal) = record.split_at(geometry.payload_capacity());
-    let payload = whole_lines(payload, slot);
     for (part, at) in [
         (payload, geometry.data_offset(slot)),
         (seal, geometry.seal_offset(slot)),
@@ -121,18 +121,21 @@ fn copy_and_sum(
 }
 
 /// Leaves out what is not a whole line, which is more or less of a real log.
-fn whole_lines(bytes: &[u8], slot: usize) -> &[u8] {
-    let cut = slot * 397 % LINE_MAX;
+fn whole_lines(bytes: &[u8], n: usize) -> &[u8] {
+    let cut = n * 397 % LINE_MAX;
     bytes.split_at(bytes.len() - cut).0
 }
 
-/// Nanoseconds for each of so many records.
-fn time(records: usize, mut store: impl FnMut(usize) -> Result<(), String>) -> Result<f64, String> {
+/// Measures the nanoseconds per record: the number of each, and its slot, are passed to `store`.
+fn time(
+    slots: &mut [usize],
+    mut store: impl FnMut(usize, &mut usize) -> Result<(), String>,
+) -> Result<f64, String> {
     let begin = Instant::now();
-    for record in 0..records {
-        store(record)?;
+    for (n, slot) in slots.iter_mut().enumerate() {
+        store(n, slot)?;
     }
-    Ok(begin.elapsed().as_nanos() as f64 / records as f64)
+    Ok(begin.elapsed().as_nanos() as f64 / slots.len() as f64)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

@@ -6,7 +6,8 @@
 //! fill <image> records=N [parts=N] [mem_size=N] [record_size=N] ...
 //! ```
 //!
-//! Each is of so many parts (1 if not given), that is records, which its text fills.
+//! Each is of so many parts (1 if not given), that is records, which its text fills. Those of more
+//! than one part happen in a boot each: within a boot, a crash spares part 1 of the one before it.
 
 #[expect(dead_code, reason = "this program prints no JSON")]
 mod common;
@@ -22,9 +23,7 @@ use std::{
 use common::Arguments;
 use ringbuf::{
     DumpInfo,
-    Memory,
-    Options,
-    Store, //
+    Memory, //
 };
 
 fn main() -> ExitCode {
@@ -39,9 +38,8 @@ fn run() -> Result<(), String> {
     } = common::arguments(&["records", "parts"])?;
     let records = *other.get("records").ok_or("records: not given")?;
     let parts = other.get("parts").copied().unwrap_or(1).max(1);
-    let table = common::table(&geometry);
-    let (store, _) = Store::open(image, geometry, table, Options::default())
-        .map_err(|err| format!("{err:?}"))?;
+    let open = || common::open(image.clone(), geometry);
+    let (mut store, _) = open()?;
     let text = log(geometry.payload_capacity());
     for n in 1..=records.div_ceil(parts) as u32 {
         let info = DumpInfo {
@@ -55,6 +53,9 @@ fn run() -> Result<(), String> {
             release: b"7.3.4",
             urgent: true,
         };
+        if parts > 1 {
+            (store, _) = open()?;
+        }
         let mut dump = store.begin(&info);
         let written = (n as usize - 1) * parts;
         let last = records.min(written + parts);
@@ -64,8 +65,8 @@ fn run() -> Result<(), String> {
                 .map_err(|err| format!("record {record}: {err:?}"))?;
         }
     }
-    let mut filled = vec![0; store.memory().len()];
-    store.memory().read(0, &mut filled);
+    let mut filled = vec![0; image.len()];
+    image.read(0, &mut filled);
     stdout()
         .write_all(&filled)
         .map_err(|err| format!("standard output: {err}"))

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! records <image> [mem_size=N] [record_size=N] [console_size=N] [ftrace_size=N] [pmsg_size=N]
-//!         [ecc=N] [loop_ns=N]
+//!         [ecc=N]
 //! ```
 //!
 //! Sizes are decimal, or hexadecimal after `0x`. The defaults are those of the module; `mem_size`
@@ -30,9 +30,7 @@ use ringbuf::{
     Content,
     Extent,
     Geometry,
-    Kind,
-    Options,
-    Store, //
+    Kind, //
 };
 use serde::Serialize;
 
@@ -94,16 +92,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let Arguments {
-        image,
-        geometry,
-        other,
-    } = common::arguments(&["loop_ns"])?;
-    let options = Options {
-        loop_ns: other.get("loop_ns").map_or(0, |ns| *ns as u64),
-    };
-    let table = common::table(&geometry);
-    let (store, census) =
-        Store::open(image, geometry, table, options).map_err(|err| format!("{err:?}"))?;
+        image, geometry, ..
+    } = common::arguments(&[])?;
+    let (store, census) = common::open(image, geometry)?;
 
     common::print(&census_line(&census, &geometry))?;
     for slot in 0..geometry.slots() {

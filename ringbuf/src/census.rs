@@ -14,8 +14,7 @@ use super::{
         HEADER_LEN,
         ZONE_MIN, //
     },
-    memory::Memory,
-    others::OTHERS_MAX, //
+    memory::Memory, //
 };
 
 /// How many zones are looked at for each record size when guessing another geometry.
@@ -50,19 +49,15 @@ pub struct Census {
     pub corrected: usize,
     /// Blocks in all records, headers included, which it could not.
     pub bad_blocks: usize,
-    /// Records in zones of other parameters.
-    pub others: usize,
-    /// These parameters.
-    pub other_params: [Option<Params>; OTHERS_MAX],
     /// The slot that the next record takes.
     pub next: Option<usize>,
     /// The highest sequence number in a seal, be it of a deleted, damaged or overwritten record.
     pub newest_seq: Option<u64>,
-    /// If there is no record of any kind: why.
+    /// If there is no record of ours that is whole: why, as far as it can be told.
     pub diagnosis: Option<Diagnosis>,
 }
 
-/// Why there is no record in the region.
+/// Why there is no record of ours in the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Diagnosis {
     /// All zones are filled with 0x00: lost power, or never used.
@@ -108,23 +103,27 @@ pub(super) fn diagnose<M: Memory>(
     census: &Census,
     zero: usize,
 ) -> Option<Diagnosis> {
+    // A whole record says that the layout is the right one.
+    if census.sealed != 0 {
+        return None;
+    }
+    if let Some(record_size) = guess_record_size(mem, geometry) {
+        return Some(Diagnosis::OtherGeometry { record_size });
+    }
     let records = [
-        census.sealed,
         census.foreign,
         census.newer,
         census.damaged,
         census.salvaged,
         census.torn,
     ];
-    if records != [0; 6] || census.others != 0 {
+    if records != [0; 5] {
         return None;
     }
     Some(if zero == census.slots {
         Diagnosis::ZeroFilled
     } else if zero == 0 && census.blank == census.slots {
         Diagnosis::Erased
-    } else if let Some(record_size) = guess_record_size(mem, geometry) {
-        Diagnosis::OtherGeometry { record_size }
     } else if census.garbage == 0 {
         Diagnosis::Cleared
     } else {
@@ -132,8 +131,10 @@ pub(super) fn diagnose<M: Memory>(
     })
 }
 
-/// Looks for headers of records where another `record_size` would put them.
+/// Looks for headers of records where another `record_size` would put them, if that explains more
+/// of them than ours does.
 fn guess_record_size<M: Memory>(mem: &M, geometry: &Geometry) -> Option<usize> {
+    let ours = count_hits(mem, geometry);
     let mut best: Option<(usize, usize)> = None;
     let mut first_only = None;
     let mut record_size = ZONE_MIN.next_power_of_two();
@@ -146,15 +147,15 @@ fn guess_record_size<M: Memory>(mem: &M, geometry: &Geometry) -> Option<usize> {
             if other.stride() != geometry.stride() {
                 let hits = count_hits(mem, &other);
                 // Half of the true record size hits the same headers: the larger one wins.
-                if hits > 0 && best.is_none_or(|(most, _)| hits >= most) {
+                if hits > ours && best.is_none_or(|(most, _)| hits >= most) {
                     best = Some((hits, record_size));
                 }
                 // Zone 0 begins at the same place in all geometries. It says something only
                 // if its record is too long for ours; then the smallest zone that can hold
                 // it is likely.
                 if first_only.is_none()
-                    && other.data_capacity() > geometry.data_capacity()
                     && is_record_at(mem, &other, 0)
+                    && !is_record_at(mem, geometry, 0)
                 {
                     first_only = Some(record_size);
                 }

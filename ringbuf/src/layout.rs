@@ -4,10 +4,7 @@
 //!
 //! Nothing here touches the region. No other file knows an offset or a magic number.
 
-use super::{
-    memory::Memory,
-    seq, //
-};
+use super::memory::Memory;
 
 /// Length of the header of a zone: `u32 sig, u32 start, u32 size`.
 pub const HEADER_LEN: usize = 12;
@@ -52,8 +49,8 @@ pub const SEAL_KIND: [u8; 4] = {
 /// See [`SEAL_KIND`].
 pub const SEAL_KIND_OFFSET: usize = SEAL_CRC_OFFSET - SEAL_KIND.len();
 
-/// Offset and length of the texts in a seal of version 1. They are printable ASCII.
-pub const SEAL_TEXT: (usize, usize) = (60, DESCRIPTION_LEN + RELEASE_LEN);
+/// The end of the sequence numbers. Nobody writes so many records.
+pub const SEQ_END: u64 = 1 << 63;
 
 /// The highest number of a part.
 pub const PART_MAX: u32 = 0xffff;
@@ -177,7 +174,7 @@ pub struct Params {
 /// What a seal says about its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
-    /// Sequence number of this record, see [`super::seq`]. It grows with each record and across
+    /// Sequence number of this record, less than [`SEQ_END`]. It grows with each record and across
     /// reboots.
     pub seq: u64,
     /// Sequence number of part 1 of the dump that this record belongs to.
@@ -318,12 +315,11 @@ impl Seal {
             slot: small(196)?,
         };
         // A forger can make the CRC right, so that nothing follows from it about the fields.
-        let valid = seal.seq != 0
-            && seal.dump != 0
-            && !seq::is_before(seal.seq, seal.dump)
+        let valid = (1..SEQ_END).contains(&seal.seq)
+            && (1..=seal.seq).contains(&seal.dump)
+            && (0..seal.dump).contains(&seal.loop_start)
             && (1..=PART_MAX).contains(&seal.part)
-            && (seal.parts == 0 || seal.parts == seal.part)
-            && (seal.loop_start == 0 || seq::is_before(seal.loop_start, seal.dump));
+            && (seal.parts == 0 || seal.parts == seal.part);
         valid.then_some(seal)
     }
 
@@ -349,8 +345,7 @@ impl Seal {
     }
 }
 
-/// Cuts or pads a text. What is not printable ASCII is replaced: who looks for seals looks for
-/// that.
+/// Cuts or pads a text. What is not printable ASCII is replaced.
 pub(super) fn pad<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut out = [b' '; N];
     for (to, from) in out.iter_mut().zip(text) {

@@ -16,10 +16,10 @@
 //! - [`ecc`] computes parity; [`fit`] chooses how much text to compress into a record.
 //! - `zone` reads one zone, corrected; [`read`] tells what a slot holds. They take every byte of
 //!   the region as hostile input.
-//! - `sync`, `table`: which slot a record takes. `worth`, `order`: which one is worth least when a
-//!   store is opened. They know nothing of the region.
-//! - `loops`: loops of crashes. `others`: records in zones of other parameters.
-//! - [`census`]: what is found when a store is opened.
+//! - `rank`: the order in which slots are reused when a store is opened. `slots`: which slot a
+//!   record takes. They know nothing of the region.
+//! - `loops`: loops of crashes.
+//! - [`census`], `scan`: what is found when a store is opened.
 //! - `write`: the order in which a record is written.
 //! - [`store`] puts them together. It runs while the kernel panics: it takes no lock, allocates
 //!   nothing, cannot panic, and a dump reads nothing from the region.
@@ -42,10 +42,8 @@
     clippy::unwrap_used
 )]
 
-mod cell;
 pub mod census;
 pub mod clear;
-mod current;
 pub mod ecc;
 pub mod fit;
 pub mod geometry;
@@ -53,17 +51,12 @@ pub mod kind;
 pub mod layout;
 mod loops;
 pub mod memory;
-mod order;
-mod others;
 pub mod prefix;
+mod rank;
 pub mod read;
 mod scan;
-pub mod seq;
+mod slots;
 pub mod store;
-mod sync;
-mod table;
-mod turn;
-mod worth;
 mod write;
 mod zone;
 
@@ -93,6 +86,7 @@ pub use self::{
         DumpInfo,
         Encoding, //
     },
+    rank::Ranked,
     read::{
         classify,
         header,
@@ -100,16 +94,11 @@ pub use self::{
         salvage_extent, //
     },
     store::{
-        Busy,
         Dropped,
         Dump,
         OpenError,
         Options,
         Store, //
-    },
-    table::{
-        table_len,
-        Slot, //
     },
     zone::Extent, //
 };

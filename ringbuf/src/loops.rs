@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Loops of crashes: which dump began the one that a new dump continues.
+//! Loops of crashes: which crash began the loop that a new one continues.
 
 use super::{
-    cell::FIRSTS_MAX,
     layout::Seal,
-    prefix::DumpInfo,
-    seq, //
+    prefix::DumpInfo, //
 };
 
 /// The last of `enum kmsg_dump_reason` that is a crash: an emergency restart. A shutdown is none.
@@ -15,19 +13,18 @@ const LAST_CRASH: u32 = 3;
 /// 2020 in nanoseconds since 1970: a clock that tells less was never set.
 const CLOCK_MIN: u64 = 1_577_836_800_000_000_000;
 
-/// What matters of the last dump before the store was opened for the next ones.
+/// The last crash before the store was opened, as far as the next ones need it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Previous {
     boot_id: [u8; 16],
     realtime_ns: u64,
     is_crash: bool,
-    /// The dump with which the loop began, if the next one continues it: this one or that in
-    /// [`Seal::loop_start`].
+    /// Number of the first crash of its loop, which may be this one.
     pub(super) loop_start: u64,
 }
 
 impl Previous {
-    /// Makes it from the seal of that dump.
+    /// Makes it from the seal of that crash.
     pub(super) fn new(seal: &Seal) -> Self {
         Self {
             boot_id: seal.boot_id,
@@ -40,9 +37,9 @@ impl Previous {
         }
     }
 
-    /// Returns the dump with which the loop began that a dump of `info`, with that number,
-    /// continues; 0 if there is none.
-    pub(super) fn loop_start(&self, info: &DumpInfo<'_>, dump: u64, loop_ns: u64) -> u64 {
+    /// Returns the number of the first crash of the loop that a dump of `info` continues; 0 if it
+    /// continues none.
+    pub(super) fn loop_start(&self, info: &DumpInfo<'_>, loop_ns: u64) -> u64 {
         let continues = self.is_crash
             && info.reason <= LAST_CRASH
             && self.boot_id != info.boot_id
@@ -50,14 +47,14 @@ impl Previous {
             && self
                 .downtime(info)
                 .is_none_or(|downtime| downtime < loop_ns);
-        // A forged seal may name one that is too far away.
-        match continues && seq::is_before(self.loop_start, dump) {
-            true => self.loop_start,
-            false => 0,
+        if continues {
+            self.loop_start
+        } else {
+            0
         }
     }
 
-    /// Returns how long it took from this dump to the start of the boot of another one. `None` if
+    /// Returns how long it took from this crash to the start of the boot of another one. `None` if
     /// the clocks do not tell: one was never set, or was set back in between.
     fn downtime(&self, info: &DumpInfo<'_>) -> Option<u64> {
         let boot = info.realtime_ns.checked_sub(info.boottime_ns)?;
@@ -65,29 +62,5 @@ impl Previous {
             return None;
         }
         boot.checked_sub(self.realtime_ns)
-    }
-}
-
-/// The ranks of the dumps with which loops began. If there are many, the latest ones: that bounds
-/// the work, whatever the seals claim.
-#[derive(Debug, Default)]
-pub(super) struct Firsts([u64; FIRSTS_MAX]);
-
-impl Firsts {
-    /// Adds one.
-    pub(super) fn add(&mut self, mut start: u64) {
-        if self.0.contains(&start) {
-            return;
-        }
-        // From the latest to the earliest one; 0 stands for none.
-        for slot in &mut self.0 {
-            if *slot < start {
-                core::mem::swap(slot, &mut start);
-            }
-        }
-    }
-
-    pub(super) fn dumps(&self) -> &[u64] {
-        &self.0
     }
 }

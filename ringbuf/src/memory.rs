@@ -11,13 +11,6 @@ pub trait Memory {
     /// Copies bytes out. `false`, and nothing copied, if the range leaves the region.
     fn read(&self, offset: usize, buf: &mut [u8]) -> bool;
 
-    /// Returns the 8 bytes at an offset, in any order. `None` if they are not all in the region.
-    fn sample(&self, offset: usize) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.read(offset, &mut bytes)
-            .then_some(u64::from_ne_bytes(bytes))
-    }
-
     /// Copies bytes in. `false`, and nothing copied, if the range leaves the region.
     fn write(&self, offset: usize, data: &[u8]) -> bool;
 

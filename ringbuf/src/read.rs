@@ -22,6 +22,7 @@ use super::{
         SEAL_MAGIC_WRITING,
         SEAL_TAIL_LEN,
         SEAL_VERSION,
+        SEQ_END,
         SIG, //
     },
     memory::Memory,
@@ -114,12 +115,14 @@ impl<M: Memory> Zone<'_, M> {
         } else {
             // CRC and magic number are not covered.
             let covered = length.checked_sub(8)?;
-            match crc(self, capacity.checked_sub(length)?, covered)? == tail.crc {
-                true => SealState::Newer {
+            let is_whole = crc(self, capacity.checked_sub(length)?, covered)? == tail.crc;
+            if is_whole && (1..SEQ_END).contains(&tail.seq) {
+                SealState::Newer {
                     version: tail.version,
                     seq: tail.seq,
-                },
-                false => SealState::Broken { is_writing },
+                }
+            } else {
+                SealState::Broken { is_writing }
             }
         })
     }

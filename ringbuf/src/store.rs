@@ -2,15 +2,21 @@
 
 //! The store: chooses the slots and writes the records.
 //!
-//! [`Store::open`] reads the whole region once and fills the slot table. From then on the table
-//! is the only truth: a dump takes no length, no offset and no decision from the region, which may
-//! have been overwritten with anything in the meantime.
+//! [`Store::open`] reads the whole region once and sorts the slots. From then on that list is the
+//! only truth: a dump takes no length, no offset and no decision from the region, which may have
+//! been overwritten with anything in the meantime.
 
-use core::ops::Deref;
+use core::{
+    ops::Deref,
+    sync::atomic::{
+        AtomicU32,
+        AtomicU64,
+        Ordering, //
+    }, //
+};
 
 use super::{
     census::Census,
-    current::Current,
     geometry::Geometry,
     layout::{
         self,
@@ -24,21 +30,9 @@ use super::{
         Encoding,
         Prefix, //
     },
-    scan::{
-        Found,
-        Loops, //
-    },
-    seq,
-    sync::{
-        AtomicU64,
-        Ordering, //
-    },
-    table::{
-        table_len,
-        Slot,
-        Table, //
-    },
-    turn::Turn,
+    rank::Ranked,
+    scan::Found,
+    slots::Slots,
     write::Writer, //
 };
 
@@ -49,16 +43,16 @@ pub const LOOP_SECS: u64 = 600;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// A dump that happens less than so many nanoseconds after boot continues a loop of crashes,
-    /// which began with the last dump of a previous boot. The dump with which a loop began is
-    /// overwritten only if there is nothing else. 0 turns this off.
+    /// whose first crash is kept out of the slots that are reused. 0: no dump continues a loop.
     pub loop_ns: u64,
 }
 
 /// Why a store could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenError {
-    /// The slot table does not have as many entries as [`table_len`] says.
-    TableLength {
+    /// The list of slots, or the scratch space to sort them, has another length than there are
+    /// slots.
+    ListLength {
         /// The number of entries needed.
         needed: usize,
     },
@@ -69,15 +63,11 @@ pub enum OpenError {
     },
 }
 
-/// Why the region was not read again: a dump began before that was done, or is under way, or
-/// somebody else is reading it. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
-
 /// Why a part of a dump was not stored. Nothing was overwritten, unless it is `Memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
-    /// All slots are busy, protected, or used by this same dump.
+    /// The dump has as many parts as it may have: the next slot holds part 1 of the crash before it,
+    /// or its own.
     NoSlot,
     /// The text is longer than [`Dump::room`].
     TextTooLong,
@@ -87,38 +77,39 @@ pub enum Dropped {
     Memory,
 }
 
-/// The store. `T` is the storage of the slot table, which belongs to the caller.
+/// The store. `T` is the storage of the list of slots, which belongs to the caller.
 ///
 /// # Invariants
 ///
-/// Each table has `geometry.slots()` slots, and `mem` is at least as long as `geometry`.
+/// `slots` has `geometry.slots()` slots, and `mem` is at least as long as `geometry`.
 #[derive(Debug)]
 pub struct Store<M, T> {
     mem: M,
     geometry: Geometry,
-    /// The table, and one that is to replace it.
-    tables: [Table<T>; 2],
-    current: Current,
+    slots: Slots<T>,
     /// The next sequence number.
     seq: AtomicU64,
     options: Options,
-    /// The last dump before this boot, or before the store was opened.
+    /// The last crash before the store was opened.
     previous: Option<Previous>,
 }
 
-impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
-    /// Scans the region and fills the slot table. Writes nothing into the region.
+impl<M: Memory, T: Deref<Target = [AtomicU32]>> Store<M, T> {
+    /// Opens the store in `mem`: reads the region and sorts its slots. Writes nothing.
+    ///
+    /// `order`, which the store keeps, and `scratch` have one entry for each slot.
     // The stack of a kernel is small: this must not add to the caller's frame.
     #[inline(never)]
     pub fn open(
         mem: M,
         geometry: Geometry,
-        slots: [T; 2],
+        order: T,
+        scratch: &mut [Ranked],
         options: Options,
     ) -> Result<(Self, Census), OpenError> {
-        let needed = table_len(geometry.slots());
-        if slots.iter().any(|slots| slots.len() != needed) {
-            return Err(OpenError::TableLength { needed });
+        let needed = geometry.slots();
+        if order.len() != needed || scratch.len() != needed {
+            return Err(OpenError::ListLength { needed });
         }
         if mem.len() < geometry.mem_size() {
             return Err(OpenError::MemoryTooShort {
@@ -126,76 +117,27 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
             });
         }
 
-        // INVARIANT: Just checked.
-        let tables = slots.map(Table::new);
-        let [table, _] = &tables;
         let mut found = Found::default();
-        let loops = match options.loop_ns {
-            0 => Loops::Off,
-            _ => Loops::AfterNewest,
-        };
-        found.scan(&mem, &geometry, table, loops);
+        found.scan(&mem, &geometry, scratch);
         let Found {
-            census, previous, ..
+            mut census,
+            previous,
+            ..
         } = found;
-        let next_seq = census.newest_seq.map_or(1, seq::after);
+        let loop_start = previous.map(|previous| previous.loop_start);
+        let slots = Slots::new(order, scratch, loop_start);
+        census.next = slots.next();
+        let newest_seq = census.newest_seq.unwrap_or(0);
+        // INVARIANT: Just checked.
         let store = Self {
             mem,
             geometry,
-            tables,
-            current: Current::new(),
-            seq: AtomicU64::new(next_seq),
+            slots,
+            seq: AtomicU64::new(newest_seq.saturating_add(1)),
             options,
             previous,
         };
         Ok((store, census))
-    }
-
-    /// Reads the region again: somebody else may have deleted records, whose slots are free then.
-    /// Dumps may go on meanwhile, and win.
-    #[inline(never)]
-    pub fn rescan(&self) -> Result<Census, Busy> {
-        let replacement = self.current.prepare().ok_or(Busy)?;
-        let table = self.table(replacement.index());
-        table.reset();
-        let mut found = Found::default();
-        let loops = match self.options.loop_ns {
-            0 => Loops::Off,
-            _ => Loops::After(self.previous),
-        };
-        found.scan(&self.mem, &self.geometry, table, loops);
-        if let Some(newest) = found.census.newest_seq {
-            self.number_on(&found, newest);
-        }
-        match replacement.put_in() {
-            true => Ok(found.census),
-            false => Err(Busy),
-        }
-    }
-
-    /// Has numbers go on behind that of a record which somebody else has put there.
-    fn number_on(&self, found: &Found, newest: u64) {
-        let mut next = self.seq.load(Ordering::Relaxed);
-        while found.is_before(next.wrapping_sub(1), newest) {
-            let changed = self.seq.compare_exchange(
-                next,
-                seq::after(newest),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            match changed {
-                Ok(_) => break,
-                Err(now) => next = now,
-            }
-        }
-    }
-
-    fn table(&self, index: usize) -> &Table<T> {
-        let [first, second] = &self.tables;
-        match index {
-            0 => first,
-            _ => second,
-        }
     }
 
     /// Returns the zone map.
@@ -208,32 +150,34 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
         &self.mem
     }
 
-    /// Returns the slot that the next record would take now.
+    /// Returns the slot that the next record takes.
     pub fn next_slot(&self) -> Option<usize> {
-        // To look for it moves the head of the queue on.
-        let slot = self.table(self.current.enter()).next();
-        self.current.leave();
-        slot
+        self.slots.next()
     }
 
-    fn next_seq(&self) -> u64 {
-        match self.seq.fetch_add(1, Ordering::Relaxed) {
-            // The numbers wrap, and 0 is none.
-            0 => self.seq.fetch_add(1, Ordering::Relaxed),
-            seq => seq,
-        }
+    /// Returns how many records one crash may have at most: that of a panic, or another one.
+    pub fn parts_max(&self, is_panic: bool) -> u64 {
+        self.slots.parts_max(is_panic)
+    }
+
+    /// Has the next record take `slot`, whose record was deleted.
+    ///
+    /// Not while a dump is under way, but for that of a panic, which may come at any time.
+    pub fn free(&self, slot: usize) {
+        self.slots.free(slot);
     }
 
     /// Starts a dump of one or more parts. Never fails, writes nothing yet.
+    ///
+    /// At most one dump that is not [`urgent`](DumpInfo::urgent) may be under way, and one that is,
+    /// after which none follows.
     pub fn begin<'a>(&'a self, info: &'a DumpInfo<'a>) -> Dump<'a, M, T> {
-        let table = self.table(self.current.enter());
         Dump {
             store: self,
-            table,
             info,
             part: 1,
             dump: 0,
-            turn: table.begin(),
+            limit: self.slots.limit(info.urgent),
             finished: false,
         }
     }
@@ -243,20 +187,18 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Store<M, T> {
 #[derive(Debug)]
 pub struct Dump<'a, M, T> {
     store: &'a Store<M, T>,
-    /// The one that was in use when it began.
-    table: &'a Table<T>,
     info: &'a DumpInfo<'a>,
     /// The number of the next part.
     part: u32,
     /// The sequence number of part 1; 0 before it is stored.
     dump: u64,
-    /// What the slot table has to know of it.
-    turn: Turn,
+    /// Up to which claim it may have slots, see [`Slots::limit`].
+    limit: u64,
     /// The last part is stored.
     finished: bool,
 }
 
-impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
+impl<M: Memory, T: Deref<Target = [AtomicU32]>> Dump<'_, M, T> {
     /// Returns how many bytes of plain text fit in the next part.
     pub fn room(&self) -> usize {
         self.room_as(Encoding::Plain)
@@ -305,17 +247,15 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             .ok_or(Dropped::TextTooLong)?;
         let payload_crc = !M::crc32c(M::crc32c(!0, prefix), text);
 
-        let slot = self
-            .table
-            .claim(&self.turn, info.urgent)
-            .ok_or(Dropped::NoSlot)?;
+        let limit = (part > 1).then_some(self.limit);
+        let claim = store.slots.claim(limit).ok_or(Dropped::NoSlot)?;
+        let slot = claim.slot;
 
-        let seq = store.next_seq();
+        let seq = store.seq.fetch_add(1, Ordering::Relaxed);
         let dump = if part == 1 { seq } else { self.dump };
-        let loop_start = match &store.previous {
-            Some(previous) => previous.loop_start(info, dump, store.options.loop_ns),
-            None => 0,
-        };
+        let loop_start = store.previous.map_or(0, |previous| {
+            previous.loop_start(info, store.options.loop_ns)
+        });
         let seal = Seal {
             seq,
             dump,
@@ -337,24 +277,16 @@ impl<M: Memory, T: Deref<Target = [Slot]>> Dump<'_, M, T> {
             mem: &store.mem,
             geometry: &store.geometry,
         };
-        if writer.record(slot, prefix, text, &seal).is_none() {
-            self.table.refuse(slot);
-            return Err(Dropped::Memory);
-        }
+        writer
+            .record(slot, prefix, text, &seal)
+            .ok_or(Dropped::Memory)?;
 
-        self.table.publish(&mut self.turn, slot);
-        if loop_start != 0 {
-            self.table.keep_candidate();
+        if part == 1 {
+            store.slots.complete(claim);
         }
         self.dump = dump;
         self.part = part.saturating_add(1);
         self.finished = last;
         Ok(slot)
-    }
-}
-
-impl<M, T> Drop for Dump<'_, M, T> {
-    fn drop(&mut self) {
-        self.store.current.leave();
     }
 }

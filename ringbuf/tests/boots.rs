@@ -8,14 +8,8 @@
 //! - what is still there, byte for byte or so that its parity can correct it, is shown as it was
 //!   written;
 //! - what is shown as whole was written like that, at that place;
-//! - no slot is overwritten while one of less worth may be.
-//!
-//! If all that is in the slots is certain, the slot taken is the one that `FORMAT.md` says: a damaged
-//! record has its age, a torn one that of the record before it, the newest dump goes last, and its
-//! part 1 never. Otherwise what cannot be known has a range of worth: a record that is hurt or
-//! torn may be worth nothing or be the newest, and one of mainline may be older or newer than ours.
-//! So may a slot in which records of other parameters lie; they are there again with theirs if their
-//! bytes are.
+//! - if it is certain what all slots hold, the slots are taken in the order that `FORMAT.md` says;
+//!   otherwise, what certainly holds nothing is taken before what certainly holds a record.
 //!
 //! The seed is fixed. `RINGBUF_SEED` is another one, `RINGBUF_STEPS` how many steps there are.
 
@@ -83,8 +77,6 @@ enum Op {
     Boot {
         dumps: Vec<Vec<usize>>,
         early: bool,
-        /// The region is read again before each dump but the first.
-        rescan: bool,
         cut: Failure,
     },
     /// So many boots with a crash soon after.
@@ -117,8 +109,8 @@ fn op() -> impl Strategy<Value = Op> {
     let dumps = || vec(vec(0..=100usize, 1..4), 1..4);
     let slot = || 0..8usize;
     prop_oneof![
-        12 => (dumps(), any::<bool>(), any::<bool>(), prop::option::of(cut()))
-            .prop_map(|(dumps, early, rescan, cut)| Op::Boot { dumps, early, rescan, cut }),
+        12 => (dumps(), any::<bool>(), prop::option::of(cut()))
+            .prop_map(|(dumps, early, cut)| Op::Boot { dumps, early, cut }),
         1 => (1..12usize).prop_map(Op::Loop),
         3 => (1..4usize, any::<u64>()).prop_map(|(bits, seed)| Op::Flip { bits, seed }),
         2 => (slot(), 1..1200usize).prop_map(|(slot, len)| Op::Mainline { slot, len }),
@@ -159,12 +151,11 @@ impl Machine {
             Op::Boot {
                 ref dumps,
                 early,
-                rescan,
                 cut,
-            } => self.boot(dumps, early, rescan, cut),
+            } => self.boot(dumps, early, cut),
             Op::Loop(count) => {
                 for _ in 0..count {
-                    self.boot(&[vec![50]], true, false, None);
+                    self.boot(&[vec![50]], true, None);
                     self.check();
                 }
             }

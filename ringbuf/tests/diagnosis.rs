@@ -167,6 +167,7 @@ fn length_of_a_later_version_is_checked() {
     let (ram, geometry) = ram(1);
     for length in 0..=u16::MAX {
         let mut image = ram.bytes.borrow_mut();
+        image[492..500].copy_from_slice(&1u64.to_le_bytes());
         image[500..502].copy_from_slice(&length.to_le_bytes());
         image[502..504].copy_from_slice(&9u16.to_le_bytes());
         let begin = 512usize.saturating_sub(usize::from(length));
@@ -181,7 +182,7 @@ fn length_of_a_later_version_is_checked() {
             // Beyond it there is the header, and below it not even the tail.
             20..=500 => Kind::Newer {
                 version: 9,
-                seq: 0,
+                seq: 1,
                 text: None,
             },
             _ => Kind::Torn(None),

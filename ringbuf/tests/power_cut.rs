@@ -128,12 +128,13 @@ fn run(name: &str, world: &World, image: &[u8], parts: usize) {
     assert_eq!(world.views(&settled), case.after);
 }
 
-fn run_all(slots: usize, parts: usize) {
+/// Cuts dumps into so many of the starting points.
+fn run_all(slots: usize, parts: usize, count: usize) {
     // Zones that are not aligned to anything but 2.
     let geometry = Geometry::new(params(slots * 514, 512)).unwrap();
     assert_eq!((geometry.slots(), geometry.stride()), (slots, 514));
     let world = World::new(geometry);
-    for (name, image) in starts(&geometry) {
+    for (name, image) in starts(&geometry).into_iter().take(count) {
         run(&name, &world, &image, parts);
     }
     println!("{slots} slots, {parts} parts: {:?} states", world.states());
@@ -141,27 +142,28 @@ fn run_all(slots: usize, parts: usize) {
 
 #[test]
 fn one_slot() {
-    run_all(1, 1);
+    run_all(1, 1, usize::MAX);
 }
 
 #[test]
 fn two_slots() {
-    run_all(2, 1);
+    run_all(2, 1, usize::MAX);
 }
 
 #[test]
 fn four_slots() {
-    run_all(4, 1);
+    run_all(4, 1, usize::MAX);
 }
 
 #[test]
 fn two_parts() {
-    run_all(4, 2);
+    run_all(4, 2, usize::MAX);
 }
 
 #[test]
 fn three_parts() {
-    run_all(4, 3);
+    // Fewer slots have no room for them. What single slots hold is the matter of the others.
+    run_all(7, 3, 7);
 }
 
 /// All starting points, with parity, for numbers of slots and parts. Of two parts the second one is as long as can be.

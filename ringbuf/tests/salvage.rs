@@ -98,9 +98,8 @@ fn salvaged_goes_before_foreign() {
     let ram = Ram::new(image);
     let (store, census) = open(&ram, &geometry);
     assert_eq!((census.foreign, census.salvaged), (2, 1));
-    let mut dump = store.begin(&INFO);
-    assert_eq!(dump.append(b"a", false), Ok(1));
-    assert_eq!(dump.append(b"b", true), Ok(0));
+    assert_eq!(append(&store, b"a"), Ok(1));
+    assert_eq!(append(&store, b"b"), Ok(0));
 }
 
 #[test]

@@ -9,11 +9,12 @@ use crate::common::{
     look,
     mainline,
     open,
+    order,
     payload,
+    scratch,
     seal,
     sealed_text,
     strip_prefix,
-    table,
     Op,
     Ram,
     TestStore,
@@ -87,16 +88,17 @@ fn ring_order_and_what_a_record_says() {
             ..Census::default()
         }
     );
-    for i in 0..10usize {
-        assert_eq!(store.next_slot(), Some(i % 4));
-        assert_eq!(append(&store, format!("text {i}").as_bytes()), Ok(i % 4));
+    // The first quarter is used once, the rest goes round.
+    for (i, slot) in [0, 1, 2, 3, 1, 2, 3, 1, 2, 3].into_iter().enumerate() {
+        assert_eq!(store.next_slot(), Some(slot));
+        assert_eq!(append(&store, format!("text {i}").as_bytes()), Ok(slot));
     }
     assert_eq!(
         texts(&ram, &geometry),
-        ["text 8", "text 9", "text 6", "text 7"]
+        ["text 0", "text 7", "text 8", "text 9"]
     );
 
-    let seal = seal(&ram, &geometry, 1);
+    let seal = seal(&ram, &geometry, 3);
     assert_eq!((seal.seq, seal.dump, seal.part, seal.parts), (10, 10, 1, 1));
     assert_eq!(seal.realtime_ns, INFO.realtime_ns);
     assert_eq!(seal.boottime_ns, INFO.boottime_ns);
@@ -106,9 +108,9 @@ fn ring_order_and_what_a_record_says() {
     assert_eq!(seal.release(), INFO.release);
 
     let payload = b"====1700000000.123456-D\nPanic#1 Part1\ntext 9";
-    assert_eq!(look(&&ram, &geometry, 1).1, payload);
+    assert_eq!(look(&&ram, &geometry, 3).1, payload);
     assert_eq!(
-        mainline::record(&ram.image(), &geometry, 1).unwrap(),
+        mainline::record(&ram.image(), &geometry, 3).unwrap(),
         payload
     );
 }
@@ -166,7 +168,7 @@ fn continues_after_reboot() {
 
 #[test]
 fn parts_span_slots() {
-    let (ram, geometry) = ram(4);
+    let (ram, geometry) = ram(8);
     let (store, _) = open(&ram, &geometry);
     append(&store, b"old").unwrap();
     assert_eq!(
@@ -183,21 +185,41 @@ fn parts_span_slots() {
         assert!(String::from_utf8(payload).unwrap().contains(&line));
     }
 
-    // The oldest dump goes first; then, of the dump with three parts, the one with the oldest
-    // text. Its newest text is protected to the end, and a dump never overwrites itself.
-    let image = ram.image();
-    let (reopened, _) = open(&ram, &geometry);
-    for store in [store, reopened] {
-        ram.bytes.borrow_mut().copy_from_slice(&image);
-        let mut dump = store.begin(&INFO);
-        assert_eq!(dump.append(b"1", false), Ok(0));
-        assert_eq!(dump.append(b"2", false), Ok(3));
-        assert_eq!(dump.append(b"3", false), Ok(2));
-        assert_eq!(dump.append(b"4", false), Err(Dropped::NoSlot));
-        assert_eq!(dump.append(b"4", true), Err(Dropped::NoSlot));
-        assert_eq!(texts(&ram, &geometry), ["1", "new 1", "3", "2"]);
-        // The next dump may take what the last one had to spare.
-        assert_eq!(append(&store, b"next"), Ok(1));
+    // After a load, the oldest crash goes first; of one with three parts, the one with the oldest
+    // text. Part 1 of the newest crash is kept.
+    let (store, _) = open(&ram, &geometry);
+    let slots: Vec<usize> = (0..8).map(|_| append(&store, b"x").unwrap()).collect();
+    assert_eq!(slots, [4, 5, 6, 7, 0, 3, 2, 5]);
+    assert_eq!(texts(&ram, &geometry)[1], "new 1");
+}
+
+/// A crash takes neither a slot of its own nor part 1 of the crash before it.
+#[test]
+fn as_many_parts_as_there_is_room_for() {
+    let panic = DumpInfo {
+        urgent: true,
+        ..INFO
+    };
+    // Slots, and how many parts a panic may have, and another crash.
+    for (slots, most) in [
+        (1, (1, 1)),
+        (2, (1, 1)),
+        (3, (2, 1)),
+        (8, (5, 4)),
+        (15, (11, 10)),
+    ] {
+        let (ram, geometry) = ram(slots);
+        let (store, _) = open(&ram, &geometry);
+        assert_eq!((store.parts_max(true), store.parts_max(false)), most);
+        for (info, most) in [(&panic, most.0), (&INFO, most.1), (&panic, most.0)] {
+            append(&store, b"before").unwrap();
+            let mut dump = store.begin(info);
+            let stored = (0..20).map_while(|_| dump.append(b"part", false).ok());
+            assert_eq!(stored.count() as u64, most, "{slots}");
+            assert_eq!(dump.append(b"part", true), Err(Dropped::NoSlot));
+            let before = texts(&ram, &geometry).contains(&"before".to_owned());
+            assert_eq!(before, slots > 1);
+        }
     }
 }
 
@@ -214,17 +236,8 @@ fn never_the_newest() {
     assert_eq!(texts(&ram, &geometry), ["c1", "b"]);
     // "c1" is the newest now, though its dump never ended.
     assert_eq!(store.next_slot(), Some(1));
-    let (store, census) = open(&ram, &geometry);
+    let (_, census) = open(&ram, &geometry);
     assert_eq!(census.next, Some(1));
-    // A dump keeps to what was the newest when it began, ...
-    let mut first = store.begin(&INFO);
-    let mut second = store.begin(&INFO);
-    assert_eq!(first.append(b"d", false), Ok(1));
-    // ... and never takes what has become the newest since.
-    assert_eq!(second.append(b"e", true), Err(Dropped::NoSlot));
-    assert_eq!(append(&store, b"f"), Ok(0));
-    assert_eq!(first.append(b"d2", true), Err(Dropped::NoSlot));
-    assert_eq!(texts(&ram, &geometry), ["f", "d"]);
 }
 
 #[test]
@@ -250,7 +263,7 @@ fn free_before_overwriting() {
     for i in 0..6 {
         append(&store, format!("{i}").as_bytes()).unwrap();
     }
-    assert_eq!(store.next_slot(), Some(2));
+    assert_eq!(store.next_slot(), Some(3));
     as_mainline(&ram, &geometry, |image| {
         mainline::erase(image, &geometry, 0)
     });
@@ -258,7 +271,7 @@ fn free_before_overwriting() {
     assert_eq!((census.sealed, census.cleared), (3, 1));
     assert_eq!(census.next, Some(0));
     append(&store, b"6").unwrap();
-    assert_eq!(texts(&ram, &geometry), ["6", "5", "2", "3"]);
+    assert_eq!(texts(&ram, &geometry), ["6", "4", "5", "3"]);
 }
 
 #[test]
@@ -284,10 +297,9 @@ fn deleted_newest_record_keeps_the_ring_going() {
 #[test]
 fn mainline_overwrites_our_record() {
     let (ram, geometry) = ram(4);
-    let (store, _) = open(&ram, &geometry);
     for i in 0..5 {
         let text = format!("{i}").repeat(200);
-        append(&store, text.as_bytes()).unwrap();
+        append(&open(&ram, &geometry).0, text.as_bytes()).unwrap();
     }
     // A short one leaves our seal, a long one does not, and a full one makes `start` wrap to 0.
     let long = "y".repeat(450);
@@ -316,9 +328,10 @@ fn mainline_overwrites_our_record() {
     // Foreign records that are older than our newest one go first, by their stamps. The seal with
     // the highest number is the one behind the short record.
     assert_eq!(census.newest_seq, Some(5));
-    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![0, 1, 2]));
+    for slot in 0..3 {
+        assert_eq!(append(&store, b"new"), Ok(slot));
+    }
     assert_eq!(seal(&ram, &geometry, 0).seq, 6);
-    assert_eq!(append(&store, b"d"), Ok(3));
 }
 
 #[test]
@@ -332,9 +345,10 @@ fn foreign_records_only() {
     let (store, census) = open(&ram, &geometry);
     assert_eq!((census.foreign, census.diagnosis), (4, None));
     assert_eq!(census.newest_seq, None);
-    // The newest one is at slot 1 and stays as long as the dump.
-    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![2, 3, 0]));
-    assert_eq!(dump(&store, &[b"d"]), Ok(vec![1]));
+    // The newest one, in slot 1, is kept.
+    for slot in [2, 3, 0, 2] {
+        assert_eq!(append(&store, b"new"), Ok(slot));
+    }
 }
 
 #[test]
@@ -366,20 +380,32 @@ fn foreign_text_that_wraps() {
 #[test]
 fn open_checks_its_arguments() {
     let (ram, geometry) = ram(4);
-    for short in 0..2 {
-        let mut tables = table(&geometry);
-        let needed = tables[short].len();
-        tables[short].pop();
-        let err = Store::open(&ram, geometry, tables, Options::default())
-            .map(|_| ())
-            .unwrap_err();
-        assert_eq!(err, OpenError::TableLength { needed });
+    for (list, room) in [(3, 4), (4, 3)] {
+        let (mut order, mut scratch) = (order(&geometry), scratch(&geometry));
+        order.truncate(list);
+        scratch.truncate(room);
+        let opened = Store::open(&ram, geometry, order, &mut scratch, Options::default());
+        let err = opened.map(|_| ()).unwrap_err();
+        assert_eq!(err, OpenError::ListLength { needed: 4 });
     }
     let ram = Ram::new(vec![0; 2047]);
-    let err = Store::open(&ram, geometry, table(&geometry), Options::default())
-        .map(|_| ())
-        .unwrap_err();
+    let (order, mut scratch) = (order(&geometry), scratch(&geometry));
+    let opened = Store::open(&ram, geometry, order, &mut scratch, Options::default());
+    let err = opened.map(|_| ()).unwrap_err();
     assert_eq!(err, OpenError::MemoryTooShort { needed: 2048 });
+}
+
+/// Nothing is stored where the memory refuses a write, and the next dump takes another slot.
+#[test]
+fn refused_write() {
+    let (ram, geometry) = ram(3);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"a").unwrap();
+    let bytes = ram.bytes.take();
+    assert_eq!(append(&store, b"b"), Err(Dropped::Memory));
+    ram.bytes.replace(bytes);
+    assert_eq!(append(&store, b"c"), Ok(2));
+    assert_eq!(texts(&ram, &geometry), ["a", "Zero", "c"]);
 }
 
 #[test]
@@ -435,19 +461,25 @@ fn forged_sequence_numbers() {
         assert!(memory.write(geometry.data_offset(slot).unwrap(), payload));
         assert!(memory.write(geometry.seal_offset(slot).unwrap(), &raw));
     };
-    // The highest number there is must not make our next ones invalid.
-    forge(0, u64::MAX, u64::MAX);
+    // A number that nobody reaches is none.
+    forge(0, 1 << 63, 1);
     let (store, census) = open(&ram, &geometry);
-    assert_eq!((census.sealed, census.newest_seq), (1, Some(u64::MAX)));
+    assert_eq!((census.sealed, census.newest_seq), (0, None));
     assert_eq!(append(&store, b"a"), Ok(1));
     assert_eq!(seal(&ram, &geometry, 1).seq, 1);
-    // If all slots claim to be the newest record, all but one are overwritten.
+    forge(0, (1 << 63) - 2, 1);
+    let (store, _) = open(&ram, &geometry);
+    append(&store, b"b").unwrap();
+    assert_eq!(open(&ram, &geometry).1.sealed, 3);
+    // All slots claim to be the newest record.
     for slot in 0..4 {
         forge(slot, 77, 77);
     }
     let (store, census) = open(&ram, &geometry);
     assert_eq!((census.sealed, census.newest_seq), (4, Some(77)));
-    assert_eq!(dump(&store, &[b"a", b"b", b"c"]), Ok(vec![1, 2, 3]));
+    for slot in 1..4 {
+        assert_eq!(append(&store, b"new"), Ok(slot));
+    }
 }
 
 pub(super) fn seal_template() -> Seal {

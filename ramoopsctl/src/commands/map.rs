@@ -2,23 +2,23 @@
 
 //! `ramoopsctl map`
 
-use std::io::{
-    stdout,
-    BufWriter,
-    Write, //
+use std::{
+    io::{
+        stdout,
+        BufWriter,
+        Write, //
+    },
+    sync::atomic::AtomicU32, //
 };
 
 use anstyle::Style;
 use anyhow::Result;
 use ringbuf::{
-    seq::Order,
-    store::LOOP_SECS,
-    table_len,
     Content,
     Geometry,
     Kind,
     Options,
-    Slot,
+    Ranked,
     Store, //
 };
 use serde::Serialize;
@@ -138,14 +138,7 @@ fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
         Kind::Newer { seq, .. } => Some(seq),
         _ => None,
     };
-    let mut order = Order::default();
-    for seq in contents.iter().filter_map(seq) {
-        order.note(seq);
-    }
-    let newest = contents
-        .iter()
-        .filter_map(seq)
-        .max_by_key(|seq| order.rank(*seq));
+    let newest = contents.iter().filter_map(seq).max();
     let next = next(&session.bytes, geometry);
     let mut map: Vec<Zone> = (0..)
         .zip(&contents)
@@ -202,14 +195,12 @@ fn ramoops(session: &Session, geometry: &Geometry) -> Vec<Zone> {
     map
 }
 
-/// Returns the slot that the module would take next, unless it is told another `loop_secs`.
+/// Returns the slot that the module takes next if it is loaded now.
 fn next(bytes: &[u8], geometry: &Geometry) -> Option<usize> {
-    let table = || (0..table_len(geometry.slots())).map(|_| Slot::default());
-    let tables = [(); 2].map(|()| table().collect::<Vec<_>>());
-    let options = Options {
-        loop_ns: LOOP_SECS * 1_000_000_000,
-    };
-    let (_, census) = Store::open(Image::new(bytes), *geometry, tables, options).ok()?;
+    let mut scratch = vec![Ranked::default(); geometry.slots()];
+    let order: Vec<AtomicU32> = scratch.iter().map(|_| AtomicU32::new(0)).collect();
+    let (image, options) = (Image::new(bytes), Options::default());
+    let (_, census) = Store::open(image, *geometry, order, &mut scratch, options).ok()?;
     census.next
 }
 

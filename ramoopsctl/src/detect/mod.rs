@@ -217,7 +217,7 @@ pub fn detect(bytes: &[u8], hints: &Hints) -> Result<Found, GeometryError> {
         }
         return Ok(Found {
             place,
-            is_doubtful: group.rank.is_none() || forged.is_some(),
+            is_doubtful: group.newest.is_none() || forged.is_some(),
             others,
             unexplained: strangers.rest,
             ..whole(Layout::Ramoops(group.geometry), group.seals)

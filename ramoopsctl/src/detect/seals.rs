@@ -27,7 +27,6 @@ use ringbuf::{
         SEAL_MAGIC,
         SEAL_MAGIC_OFFSET, //
     },
-    seq::Order,
     Geometry,
     Kind,
     Params, //
@@ -69,10 +68,10 @@ pub(super) struct Group {
     pub(super) broken: usize,
     /// How many were not read.
     pub(super) unread: usize,
-    /// The newest one, as `Order` ranks it. `None`: all of them lie where programs write to.
-    pub(super) rank: Option<u64>,
+    /// The newest one, by [`Whole::age`]. `None`: all of them lie where programs write to.
+    pub(super) newest: Option<(u64, u64)>,
     /// The newest one of those that lie there.
-    pub(super) doubtful: Option<u64>,
+    pub(super) doubtful: Option<(u64, u64)>,
 }
 
 impl Group {
@@ -86,7 +85,7 @@ impl Group {
             records: 0,
             broken: 0,
             unread: 0,
-            rank: None,
+            newest: None,
             doubtful: None,
         }
     }
@@ -95,13 +94,13 @@ impl Group {
     ///
     /// A copy of a region, in the page cache for one, has the same records at most.
     fn worth(&self) -> impl Ord {
-        let doubtful = self.doubtful.filter(|_| self.rank.is_none());
-        (self.rank, doubtful, self.records, self.seals)
+        let doubtful = self.doubtful.filter(|_| self.newest.is_none());
+        (self.newest, doubtful, self.records, self.seals)
     }
 
     /// Whether the newest seal lies where programs write to, and is newer than all of another group.
     pub(super) fn may_be_newer(&self, other: &Self) -> bool {
-        self.doubtful > self.rank.max(other.rank).max(other.doubtful)
+        self.doubtful > self.newest.max(other.newest).max(other.doubtful)
     }
 
     /// Whether the dmesg zones of another one are among those of this one.
@@ -211,10 +210,6 @@ impl Seals {
             read.iter().map(|(whole, fate)| (*whole, counts(*fate))),
         );
         let read = || read.iter().copied().zip(&is_doubtful);
-        let mut order = Order::default();
-        for ((whole, _), _) in read().filter(|(_, is_doubtful)| !**is_doubtful) {
-            order.note(whole.seq);
-        }
         let mut groups: HashMap<Key, Group> = HashMap::new();
         for ((whole, fate), is_doubtful) in read() {
             let group = groups
@@ -230,9 +225,9 @@ impl Seals {
             }
             let newest = match is_doubtful {
                 true => &mut group.doubtful,
-                false => &mut group.rank,
+                false => &mut group.newest,
             };
-            *newest = (*newest).max(Some(order.rank(whole.seq)));
+            *newest = (*newest).max(Some(whole.age));
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
         groups.sort_by_key(|group| {

@@ -21,7 +21,9 @@ const MISSING_MAX: usize = 16 << 20;
 pub(super) struct Whole {
     /// Where it lies in the file.
     pub(super) at: usize,
-    pub(super) seq: u64,
+    /// Time and number of the record. The time comes first: numbers begin again when parameters
+    /// change.
+    pub(super) age: (u64, u64),
     /// How long the payload is.
     pub(super) size: usize,
     pub(super) slot: usize,
@@ -43,7 +45,7 @@ impl Whole {
             && missing <= bytes.len().max(MISSING_MAX);
         is_right.then_some(Self {
             at,
-            seq: seal.seq,
+            age: (seal.realtime_ns, seal.seq),
             size,
             slot: seal.slot,
             geometry,

@@ -3,8 +3,6 @@
 //! Which record is newer. The order depends on what is in the region, deleted or not, and on nothing
 //! else, so that a number stays the same until slots are overwritten.
 
-use ringbuf::seq::Order;
-
 use super::{
     Record,
     State, //
@@ -35,20 +33,11 @@ pub(super) struct Dated {
 /// ring, and as long as it is not known better, nothing was between the two. It is the same argument
 /// as that of the record store when it chooses what to overwrite.
 pub(super) fn arrange(dumps: Vec<Dated>, slots: usize) -> Vec<Record> {
-    let mut order = Order::default();
-    for Dated { age, record } in &dumps {
-        if let Age::Number(number) = age {
-            order.note(*number);
-        }
-        for seq in record.parts.iter().filter_map(|part| part.seq) {
-            order.note(seq);
-        }
-    }
     let (mut ours, rest): (Vec<Dated>, Vec<Dated>) = dumps
         .into_iter()
         .partition(|dated| matches!(dated.age, Age::Number(_)));
     ours.sort_by_key(|Dated { age, record }| match age {
-        Age::Number(number) => (order.rank(*number), record.slot()),
+        Age::Number(number) => (*number, record.slot()),
         _ => (0, record.slot()),
     });
 

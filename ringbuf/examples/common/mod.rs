@@ -7,20 +7,25 @@ use std::{
     collections::BTreeMap,
     env,
     fs,
-    process::ExitCode, //
+    process::ExitCode,
+    rc::Rc,
+    sync::atomic::AtomicU32, //
 };
 
 use ringbuf::{
-    table_len,
+    Census,
     Geometry,
     Memory,
+    Options,
     Params,
-    Slot, //
+    Ranked,
+    Store, //
 };
 use serde::Serialize;
 
-/// An image, whose file is never written.
-pub(crate) struct Image(RefCell<Vec<u8>>);
+/// An image, whose file is never written. A clone is the same image.
+#[derive(Clone)]
+pub(crate) struct Image(Rc<RefCell<Vec<u8>>>);
 
 impl Memory for Image {
     fn len(&self) -> usize {
@@ -57,14 +62,16 @@ impl Memory for Image {
     }
 }
 
-/// What a store needs.
-#[allow(dead_code, reason = "not all of them open one")]
-pub(crate) fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
-    [(); 2].map(|()| {
-        (0..table_len(geometry.slots()))
-            .map(|_| Slot::default())
-            .collect()
-    })
+/// Opens the store in an image.
+#[allow(dead_code, reason = "not all programs open one")]
+pub(crate) fn open(
+    image: Image,
+    geometry: Geometry,
+) -> Result<(Store<Image, Vec<AtomicU32>>, Census), String> {
+    let mut scratch = vec![Ranked::default(); geometry.slots()];
+    let order = scratch.iter().map(|_| AtomicU32::new(0)).collect();
+    Store::open(image, geometry, order, &mut scratch, Options::default())
+        .map_err(|err| format!("{err:?}"))
 }
 
 /// The arguments of a program.
@@ -72,6 +79,7 @@ pub(crate) struct Arguments {
     pub(crate) image: Image,
     pub(crate) geometry: Geometry,
     /// The arguments that do not belong to the zone map, as far as they are given.
+    #[allow(dead_code, reason = "not all programs have such arguments")]
     pub(crate) other: BTreeMap<String, usize>,
 }
 
@@ -80,7 +88,7 @@ pub(crate) fn arguments(others: &[&str]) -> Result<Arguments, String> {
     let mut args = env::args().skip(1);
     let path = args.next().ok_or("the first argument is an image file")?;
     let image = fs::read(&path).map_err(|err| format!("{path}: {err}"))?;
-    let image = Image(RefCell::new(image));
+    let image = Image(Rc::new(RefCell::new(image)));
     let mut params = Params {
         mem_size: image.len(),
         record_size: 4096,

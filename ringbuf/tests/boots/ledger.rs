@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was really written, and what it is worth.
+//! What was really written.
 
 use std::ops::Range;
 
@@ -87,41 +87,6 @@ pub(super) struct Part {
     /// How many operations there were before it, and when it was complete.
     pub(super) begin: usize,
     pub(super) complete: usize,
-}
-
-/// What a slot is worth: nothing, text, a record, the first one of a loop, the newest. Among records
-/// the age, then the part.
-pub(super) type Worth = (u8, u64, u32);
-
-pub(super) const NOTHING: Worth = (0, 0, 0);
-pub(super) const RECORD: u8 = 2;
-pub(super) const FIRST: u8 = 3;
-pub(super) const NEWEST: Worth = (4, 0, 0);
-
-/// A slot when a store is opened, or after a dump.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    /// The lowest and the highest that it may be.
-    pub(super) least: Worth,
-    pub(super) most: Worth,
-    pub(super) seal: Option<Seal>,
-}
-
-impl Known {
-    /// There is something that we cannot tell the age of.
-    pub(super) fn is_hurt(&self) -> bool {
-        self.seal.is_none() && self.most == NEWEST
-    }
-
-    /// It is one of those with which a loop began.
-    pub(super) fn mark(&mut self, firsts: &[u64]) {
-        if let (Some(seal), true) = (self.seal, self.most < NEWEST) {
-            if firsts.contains(&seal.dump) {
-                self.least.0 = FIRST;
-                self.most = self.least;
-            }
-        }
-    }
 }
 
 /// A clock that tells less was never set: 2020.

@@ -8,21 +8,14 @@ use super::ledger::{
     raw_seal,
     says_deleted,
     stamp,
-    Known,
     Part,
     Record,
-    CLOCK_MIN,
-    FIRST,
-    NEWEST,
-    NOTHING,
-    RECORD, //
+    CLOCK_MIN, //
 };
 use super::{
     geometry,
     Failure,
-    Machine,
-    MEM_SIZE,
-    PARAMS, //
+    Machine, //
 };
 use crate::common::{
     cache::{
@@ -30,12 +23,12 @@ use crate::common::{
         Cache,
         Random, //
     },
-    look,
-    open,
-    worth::{
-        Order,
+    evict::{
+        Eviction,
         State, //
     },
+    look,
+    open,
     Op as Access,
     Ram,
     DEFAULT,
@@ -87,7 +80,7 @@ impl Machine {
         if let Some(record) = self.whole(slot) {
             return Some(match record.seal {
                 Some(seal) => State::Ours(seal),
-                None => State::Foreign(stamp(&record.payload)),
+                None => State::Stock(stamp(&record.payload)),
             });
         }
         if geometry.ecc_size() != 0 {
@@ -110,127 +103,74 @@ impl Machine {
             let is_damaged = record.zone[4..HEADER_LEN] == *header;
             return record.seal.filter(|_| is_damaged).map(State::Ours);
         }
+        // A seal of another layout is none.
+        let is_other = Seal::decode::<&Ram>(raw.first_chunk().unwrap()).is_some();
         match &raw[SEAL_MAGIC_OFFSET..][..4] {
-            b"SEAW" if is_hidden => Some(State::Torn),
-            b"SEAL" if zone[..4] == [0; 4] => Some(State::Torn),
+            _ if is_other => None,
+            b"SEAW" if is_hidden => Some(State::Ageless),
+            b"SEAL" if zone[..4] == [0; 4] => Some(State::Ageless),
             _ => None,
         }
     }
 
-    /// Whether a record of other parameters lies in a slot.
-    pub(super) fn has_other(&self, slot: usize) -> bool {
-        self.has_other_in(self.zone(slot))
-    }
-
-    pub(super) fn has_other_in(&self, zone: Range<usize>) -> bool {
-        (0..PARAMS.len())
-            .filter(|params| *params != self.params)
-            .any(|params| {
-                let other = geometry(params);
-                let stride = other.stride();
-                (zone.start / stride..zone.end.div_ceil(stride).min(other.slots())).any(|slot| {
-                    let zone = &self.image[slot * stride..(slot + 1) * stride];
-                    let end = HEADER_LEN + other.data_capacity();
-                    // What parity can correct is not looked into.
-                    let is_hurt = other.ecc_size() != 0
-                        && self.ledger.contains_key(&(params, slot))
-                        && !zone.iter().all(|byte| *byte == zone[0]);
-                    is_hurt || raw_seal(&zone[end - SEAL_LEN..end], &other, slot).is_some()
-                })
-            })
-    }
-
-    /// The dump with which the loop began that a dump soon after boot continues; 0 if there is none.
-    /// `None` if the highest number is there twice: the one was out of sight with other parameters.
-    pub(super) fn loop_start(&self, states: &[State], boot: u64) -> Option<u64> {
+    /// The slot with the highest number, and the seal if its record is still there.
+    fn last(&self, states: &[State]) -> Option<(usize, Option<Seal>)> {
         let geometry = self.geometry();
         let end = HEADER_LEN + geometry.data_capacity();
-        let seq = |slot: &usize| {
-            let raw = &self.image[self.zone(*slot)][end - SEAL_LEN..end];
-            Some(raw_seal(raw, &geometry, *slot)?.seq)
-        };
-        let highest = (0..states.len()).filter_map(|slot| seq(&slot)).max();
-        let last = |slot: &usize| highest.is_some() && seq(slot) == highest;
-        let last: Vec<usize> = (0..states.len()).filter(last).collect();
-        match (last.len(), last.first().map(|slot| &states[*slot])) {
-            (2.., _) => None,
-            // The machine was off for longer, if the clocks tell.
-            (_, Some(State::Ours(seal)))
-                if seal.realtime_ns >= CLOCK_MIN
-                    && boot >= CLOCK_MIN
-                    && boot >= seal.realtime_ns + DEFAULT.loop_ns =>
-            {
-                Some(0)
+        let seal = |slot: usize| match states[slot] {
+            State::Ours(seal) => Some((seal.seq, slot, Some(seal))),
+            _ => {
+                let raw = &self.image[self.zone(slot)][end - SEAL_LEN..end];
+                Some((raw_seal(raw, &geometry, slot)?.seq, slot, None))
             }
-            (_, Some(State::Ours(seal))) if seal.loop_start == 0 => Some(seal.dump),
-            (_, Some(State::Ours(seal))) => Some(seal.loop_start),
-            _ => Some(0),
-        }
+        };
+        let seals = (0..states.len()).filter_map(seal);
+        let (_, slot, seal) = seals.max_by_key(|(seq, ..)| *seq)?;
+        Some((slot, seal))
     }
 
-    /// What the slots are worth.
-    pub(super) fn known(&self) -> Vec<Known> {
+    /// The order in which slots are taken, and what `loop_start` an early dump of a boot has that
+    /// began at that time. `None` if what is in the slots is not certain.
+    fn eviction(&self, boot: u64) -> Option<(Eviction, u64)> {
         let slots = 0..self.geometry().slots();
-        let whole: Vec<Option<&Record>> = slots.map(|slot| self.whole(slot)).collect();
-        let seals: Vec<Seal> = whole
-            .iter()
-            .flatten()
-            .filter_map(|record| record.seal)
-            .collect();
-        let newest = seals
-            .iter()
-            .map(|seal| (seal.dump, u32::MAX - seal.part))
-            .max();
-        let known = whole.iter().enumerate().map(|(slot, record)| {
+        let states: Vec<State> = slots.map(|slot| self.state(slot)).collect::<Option<_>>()?;
+        // What parity corrects in the seal of a deleted record is not looked into.
+        let is_hurt = |slot: usize| {
             let zone = &self.image[self.zone(slot)];
-            let is_deleted =
-                self.deleted.get(&(self.params, slot)).map(Vec::as_slice) == Some(zone);
-            let filled = |value| zone.iter().all(|byte| *byte == value);
-            let (least, most) = match record {
-                None if is_deleted || filled(0) || filled(0xff) => (NOTHING, NOTHING),
-                None => (NOTHING, NEWEST),
-                Some(Record { seal: None, .. }) => ((1, 0, 0), NEWEST),
-                Some(Record {
-                    seal: Some(seal), ..
-                }) => {
-                    let age = (seal.dump, u32::MAX - seal.part);
-                    let is_first = seals.iter().any(|other| other.loop_start == seal.dump);
-                    let worth = match (newest == Some(age), is_first) {
-                        (true, _) => NEWEST,
-                        (false, true) => (FIRST, age.0, age.1),
-                        (false, false) => (RECORD, age.0, age.1),
-                    };
-                    // The rest of the newest dump is worth no less than what is older.
-                    let most = match newest {
-                        Some((dump, _)) if dump == seal.dump => NEWEST,
-                        _ => worth,
-                    };
-                    (worth, most)
-                }
-            };
-            let seal = record.and_then(|record| record.seal);
-            match (self.has_other(slot), seal) {
-                (false, _) => Known { least, most, seal },
-                // What else lies here is worth as much, or more. It may also be the newest one.
-                (true, seal) => Known {
-                    least: seal.map_or(NOTHING, |seal| (RECORD, seal.dump, u32::MAX - seal.part)),
-                    most: NEWEST,
-                    seal: None,
-                },
+            matches!(states[slot], State::Nothing | State::Stock(_))
+                && zone.iter().any(|byte| *byte != zone[0])
+        };
+        if self.geometry().ecc_size() != 0 && (0..states.len()).any(is_hurt) {
+            return None;
+        }
+        let last = self.last(&states);
+        let stock = |slot: usize| match states[slot] {
+            State::Stock(stamp) => Some((stamp, slot)),
+            _ => None,
+        };
+        let latest = (0..states.len())
+            .filter_map(stock)
+            .max_by_key(|(stamp, slot)| (*stamp, std::cmp::Reverse(*slot)));
+        let start = match (last, latest) {
+            (Some((slot, _)), _) | (None, Some((_, slot))) => slot + 1,
+            (None, None) => 0,
+        };
+        let seal = last.and_then(|(_, seal)| seal);
+        let first = seal.map(|seal| {
+            if seal.loop_start == 0 {
+                seal.dump
+            } else {
+                seal.loop_start
             }
         });
-        let mut known: Vec<Known> = known.collect();
-        // One that is hurt may be newer, and may name the first of its loop. So may one behind the slots.
-        if known.iter().any(Known::is_hurt) || self.has_other_in(0..MEM_SIZE) {
-            for slot in &mut known {
-                if let Some(seal) = slot.seal {
-                    let (dump, part) = (seal.dump, u32::MAX - seal.part);
-                    slot.least = slot.least.min((RECORD, dump, part));
-                    slot.most = slot.most.max((FIRST, dump, part));
-                }
-            }
-        }
-        known
+        // The machine was off for longer, if the clocks tell.
+        let is_over = seal.is_some_and(|seal| {
+            seal.realtime_ns >= CLOCK_MIN
+                && boot >= CLOCK_MIN
+                && boot >= seal.realtime_ns + DEFAULT.loop_ns
+        });
+        let loop_start = first.filter(|_| !is_over).unwrap_or(0);
+        Some((Eviction::new(&states, start, first), loop_start))
     }
 
     /// Does what was done to a copy of the region, until power fails. Returns the number of the
@@ -263,7 +203,7 @@ impl Machine {
         end
     }
 
-    pub(super) fn boot(&mut self, dumps: &[Vec<usize>], early: bool, rescan: bool, cut: Failure) {
+    pub(super) fn boot(&mut self, dumps: &[Vec<usize>], early: bool, cut: Failure) {
         self.boots += 1;
         let geometry = self.geometry();
         let mut boot_id = [0; 16];
@@ -281,71 +221,50 @@ impl Machine {
         };
         let ram = Ram::new(self.image.clone());
         let (store, census) = open(&ram, &geometry);
-        let mut known = self.known();
-        let highest = known.iter().filter_map(|slot| Some(slot.seal?.seq)).max();
+        let slots = 0..geometry.slots();
+        let states: Vec<Option<State>> = slots.clone().map(|slot| self.state(slot)).collect();
+        let seal = |slot| Some(self.whole(slot)?.seal?.seq);
+        let highest = slots.filter_map(seal).max();
         assert!(census.newest_seq >= highest);
-        let has_others = self.has_other_in(0..MEM_SIZE);
-        let was_hurt = has_others || known.iter().any(Known::is_hurt);
-        let states: Option<Vec<State>> = (0..known.len())
-            .map(|slot| self.state(slot).filter(|_| !has_others))
-            .collect();
-        let loop_start = states
-            .as_ref()
-            .filter(|_| geometry.ecc_size() == 0)
-            .and_then(|states| match early {
-                true => self.loop_start(states, info.realtime_ns - info.boottime_ns),
-                false => Some(0),
-            });
-        let mut order = states.and_then(Order::new);
-        self.certain += usize::from(order.is_some());
+        let (mut eviction, loop_start) = self.eviction(info.realtime_ns - info.boottime_ns).unzip();
+        self.certain += usize::from(eviction.is_some());
 
-        // The dumps with which loops began.
-        let mut firsts: Vec<u64> = known
-            .iter()
-            .filter_map(|slot| Some(slot.seal?.loop_start))
-            .collect();
         let mut written: Vec<Part> = Vec::new();
-        for (number, parts) in dumps.iter().enumerate() {
-            // Otherwise more is uncertain than the ranges of worth tell.
-            if rescan && number > 0 && order.is_some() {
-                store.rescan().unwrap();
-                order = order.and_then(Order::reopened);
-                if order.is_none() {
-                    break;
-                }
-            }
+        for parts in dumps {
             let mut used = Vec::new();
-            Self::rank(&mut known, &firsts, was_hurt);
-            if let Some(order) = &mut order {
-                order.begin();
-            }
+            let limit = eviction.as_ref().map(|eviction| eviction.begin(false));
             let mut dump = store.begin(&info);
-            for (i, percent) in parts.iter().enumerate() {
+            for (part, percent) in (1..).zip(parts) {
                 self.time += 1;
-                let part = i + 1;
                 // Each text is another one: see `PARAMS`.
                 let unit = format!("{}.", self.time);
                 let len = (dump.room() * percent / 100).max(unit.len());
                 let text: Vec<u8> = unit.bytes().cycle().take(len).collect();
                 let begin = ram.log.borrow().len();
                 let result = dump.append(&text, part == parts.len());
-                if let Some(order) = &order {
-                    order.justify(result.ok(), &used);
+                if let (Some(eviction), Some(limit)) = (&mut eviction, limit) {
+                    let expected = eviction.claim(part as u32, limit);
+                    assert_eq!(
+                        result.ok(),
+                        expected,
+                        "part {part}: {eviction:?} {states:?}"
+                    );
                 }
                 let slot = match result {
                     Ok(slot) => slot,
                     Err(err) => {
-                        assert_eq!(err, Dropped::NoSlot);
-                        // All of the newest dump is kept.
-                        let free =
-                            |slot: &usize| !used.contains(slot) && known[*slot].most < NEWEST;
-                        let free = (0..known.len()).find(free);
-                        assert_eq!(free, None, "part {part}: {known:?}");
+                        assert!(err == Dropped::NoSlot && part > 1);
                         break;
                     }
                 };
-                if order.is_none() {
-                    Self::justify(&known, slot, &used);
+                assert!(!used.contains(&slot), "slot {slot} twice in one dump");
+                let is_free = |slot: usize| {
+                    matches!(states[slot], Some(State::Nothing))
+                        && written.iter().all(|part| part.slot != slot)
+                };
+                if (0..states.len()).any(is_free) {
+                    let is_record = matches!(states[slot], Some(State::Ours(_) | State::Stock(_)));
+                    assert!(!is_record, "slot {slot} was taken: {states:?}");
                 }
                 let prefix = format!("===={realtime}.000000-D\nPanic#1 Part{part}\n");
                 let payload = [prefix.as_bytes(), &text].concat();
@@ -362,26 +281,12 @@ impl Machine {
                 };
                 assert_eq!(shown, payload);
                 assert!(highest < Some(seal.seq));
-                if let Some(loop_start) = loop_start {
-                    assert_eq!(seal.loop_start, loop_start);
+                match (early, loop_start) {
+                    (true, Some(loop_start)) => assert_eq!(seal.loop_start, loop_start),
+                    (true, None) => (),
+                    (false, _) => assert_eq!(seal.loop_start, 0),
                 }
-                if let Some(order) = &mut order {
-                    order.store(slot, seal);
-                }
-                firsts.push(seal.loop_start);
-                let worth = match part {
-                    1 => NEWEST,
-                    _ => (RECORD, seal.dump, u32::MAX - seal.part),
-                };
-                known[slot] = Known {
-                    least: worth,
-                    most: NEWEST,
-                    seal: Some(seal),
-                };
                 used.push(slot);
-                for known in &mut known {
-                    known.mark(&firsts);
-                }
             }
         }
 
@@ -422,49 +327,6 @@ impl Machine {
                     record.is_complete = false;
                 }
                 _ => (),
-            }
-        }
-    }
-
-    /// Before a dump, only one record is the newest.
-    pub(super) fn rank(known: &mut [Known], firsts: &[u64], was_hurt: bool) {
-        let age = |known: &Known| known.seal.map(|seal| (seal.dump, u32::MAX - seal.part));
-        let newest = known.iter().filter_map(age).max();
-        for known in known {
-            if let (NEWEST, Some(age)) = (known.most, age(known)) {
-                if newest.is_some_and(|(dump, _)| dump != age.0) {
-                    known.least = (RECORD, age.0, age.1);
-                    known.most = known.least;
-                    if was_hurt {
-                        // What is hurt may name it.
-                        known.most.0 = FIRST;
-                    }
-                    known.mark(firsts);
-                }
-            }
-        }
-    }
-
-    /// Nothing of less worth could have been taken.
-    pub(super) fn justify(known: &[Known], taken: usize, used: &[usize]) {
-        if known.len() == 1 {
-            return;
-        }
-        assert!(!used.contains(&taken), "slot {taken} twice in one dump");
-        // One that is hurt may be newer.
-        let uncertain = known
-            .iter()
-            .any(|other| other.least < NEWEST && other.most == NEWEST);
-        assert!(
-            uncertain || known[taken].least < NEWEST,
-            "the newest was taken: {taken} {known:?}"
-        );
-        for (slot, other) in known.iter().enumerate() {
-            if !used.contains(&slot) && other.most < NEWEST {
-                assert!(
-                    known[taken].least <= other.most,
-                    "slot {taken} was taken, and not {slot}: {known:?}"
-                );
             }
         }
     }

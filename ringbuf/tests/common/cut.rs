@@ -178,12 +178,10 @@ impl World {
         ensure!(Some(seal.seq) > census.newest_seq, "{text}: {seal:?}");
         if views.len() > 1 {
             ensure!(newest != Some(next), "{text} took the newest");
-            // All these boots are a loop of crashes.
-            let dump = |slot: usize| views[slot].seal().map_or(0, |seal| seal.dump);
-            let is_newest = |slot| newest.is_some_and(|newest| dump(newest) == dump(slot));
-            let could_take = |slot: usize| !is_newest(slot) && !is_first(views, slot);
-            if (0..views.len()).any(could_take) {
-                ensure!(!is_first(views, next), "{text} took the first");
+            // All these boots are a loop of crashes, unless the newest record was deleted.
+            let first = newest.and_then(|newest| first_of_loop(views, views[newest].seal()?));
+            if views.len() >= 4 {
+                ensure!(first != Some(next), "{text} took the first");
             }
             // A slot with nothing in it is preferred. A torn record is one, though.
             if views.iter().any(|view| view.is_nothing()) {
@@ -225,13 +223,18 @@ fn newest(ram: &Ram, geometry: &Geometry, views: &[Rc<View>]) -> Option<usize> {
     seals.max().map(|(_, slot)| slot)
 }
 
-/// Whether a loop began with the dump in that slot.
-fn is_first(views: &[Rc<View>], slot: usize) -> bool {
-    let Some(first) = views[slot].seal() else {
-        return false;
+/// The slot of part 1 of the first crash of the loop that the newest one belongs to.
+fn first_of_loop(views: &[Rc<View>], newest: Seal) -> Option<usize> {
+    let number = |view: &View| match view.kind {
+        Kind::Cleared(Some(seal)) => seal.seq,
+        Kind::Foreign(foreign) => foreign.covered_seq.unwrap_or(0),
+        _ => view.seal().map_or(0, |seal| seal.seq),
     };
-    let names_it = |seal: Seal| seal.loop_start == first.dump;
-    views.iter().any(|view| view.seal().is_some_and(names_it))
+    if views.iter().any(|view| number(view) > newest.seq) {
+        return None;
+    }
+    let is_first = |view: &Rc<View>| matches!(view.kind, Kind::Sealed(seal) if (seal.dump, seal.part) == (newest.loop_start, 1));
+    views.iter().position(is_first)
 }
 
 /// What is to be cut.
@@ -390,6 +393,7 @@ pub fn dump<'a>(world: &'a World, image: &[u8], parts: usize) -> (Case<'a>, Vec<
     // It continues a loop.
     let info = DumpInfo {
         boot_id: [1; 16],
+        urgent: true,
         ..INFO
     };
     let mut dump = store.begin(&info);

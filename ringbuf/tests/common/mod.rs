@@ -6,14 +6,15 @@
 
 pub mod cache;
 pub mod cut;
+pub mod evict;
 pub mod mainline;
 pub mod starts;
 pub mod view;
-pub mod worth;
 
 use std::{
     cell::RefCell,
-    collections::HashMap, //
+    collections::HashMap,
+    sync::atomic::AtomicU32, //
 };
 
 use ringbuf::{
@@ -21,7 +22,6 @@ use ringbuf::{
     layout::SEAL_LEN,
     read_text,
     store::LOOP_SECS,
-    table_len,
     Census,
     Content,
     Dropped,
@@ -31,8 +31,8 @@ use ringbuf::{
     Memory,
     Options,
     Params,
+    Ranked,
     Seal,
-    Slot,
     Store, //
 };
 
@@ -155,7 +155,7 @@ pub fn encode(block: &[u8], parity: &mut [u8]) {
     });
 }
 
-pub type TestStore<'a> = Store<&'a Ram, Vec<Slot>>;
+pub type TestStore<'a> = Store<&'a Ram, Vec<AtomicU32>>;
 
 /// What the module does unless it is told otherwise.
 pub const DEFAULT: Options = Options {
@@ -190,12 +190,14 @@ pub fn geometry(slots: usize) -> Geometry {
     Geometry::new(params(slots * 512, 512)).unwrap()
 }
 
-pub fn table(geometry: &Geometry) -> [Vec<Slot>; 2] {
-    [(); 2].map(|()| {
-        (0..table_len(geometry.slots()))
-            .map(|_| Slot::default())
-            .collect()
-    })
+/// Room for the list of slots.
+pub fn order(geometry: &Geometry) -> Vec<AtomicU32> {
+    (0..geometry.slots()).map(|_| AtomicU32::new(0)).collect()
+}
+
+/// Room to sort them.
+pub fn scratch(geometry: &Geometry) -> Vec<Ranked> {
+    vec![Ranked::default(); geometry.slots()]
 }
 
 pub fn open<'a>(ram: &'a Ram, geometry: &Geometry) -> (TestStore<'a>, Census) {
@@ -208,7 +210,8 @@ pub fn open_with<'a>(
     options: Options,
 ) -> (TestStore<'a>, Census) {
     let log = ram.log.borrow().len();
-    let opened = Store::open(ram, *geometry, table(geometry), options).unwrap();
+    let mut scratch = scratch(geometry);
+    let opened = Store::open(ram, *geometry, order(geometry), &mut scratch, options).unwrap();
     assert_eq!(log, ram.log.borrow().len(), "opening wrote something");
     opened
 }
