@@ -22,7 +22,6 @@ mod linux {
     pub mod pstore_ram;
     pub mod random;
     pub mod region;
-    pub mod rslib;
     pub mod try_lock;
     pub mod utsname;
     pub mod zlib;
@@ -99,8 +98,6 @@ impl kernel::InPlaceModule for RustRamoops {
 ///
 /// The steps that need much stack are functions of their own, and not inlined.
 fn open() -> Result<(Ramoops, Reason)> {
-    #[cfg(test_hooks)]
-    test_hooks::on_load()?;
     let max_reason = params::max_reason()?;
     let encoding = params::encoding()?;
     let (start, geometry, media) = map()?;

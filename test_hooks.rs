@@ -1,26 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stops a dump in the middle, and compares our parity with the kernel's. Only in modules that were
-//! built with `make TEST_HOOKS=1`.
+//! Stops a dump in the middle. Only in modules that were built with `make TEST_HOOKS=1`.
 //!
 //! `hook_at` counts down the writes into the region; the one that takes it to zero does what `hook`
 //! says. Both are set through sysfs.
 
-use crate::linux::{
-    array::Array,
-    param::{
-        Int,
-        Param,
-        ParamLock, //
-    },
-    rslib::{
-        Codec,
-        PARITY_MAX, //
-    }, //
-};
-use crate::ringbuf::{
-    layout::ECC_BLOCK,
-    Encoder, //
+use crate::linux::param::{
+    Int,
+    Param,
+    ParamLock, //
 };
 use crate::LocalModule;
 use kernel::{
@@ -38,8 +26,6 @@ crate::module_params! { LocalModule, "rust_ramoops":
     /// What to do then.
     hook: Action = Action(Atomic::new(SPIN)), 0o600, 0, "string",
         "test: spin (for ever) or fault (inside of the dumper)";
-    /// Whether to compare parity at load.
-    compare_parity: Int = Int::new(0), 0o400, 0, "int", "test: 1 to compare our parity with rslib's";
 }
 
 const SPIN: u32 = 0;
@@ -83,42 +69,4 @@ pub fn before_write() {
     loop {
         core::hint::spin_loop();
     }
-}
-
-/// Computes parity of all lengths for random blocks of all lengths, and has rslib do it as well.
-pub fn on_load() -> Result {
-    if compare_parity.value() == 0 {
-        return Ok(());
-    }
-    let (mut same, mut different) = (0u32, 0u32);
-    let mut random = 1u32;
-    for ecc_size in 1..=PARITY_MAX {
-        let codec = Codec::new(ecc_size)?;
-        let table = Array::new(Encoder::<Array<u64>>::table_len(ecc_size))?;
-        let encoder = Encoder::new(ecc_size, table).ok_or(EINVAL)?;
-        for len in 1..=ECC_BLOCK {
-            let mut block = [0; ECC_BLOCK];
-            for byte in &mut block {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                [.., *byte] = random.to_le_bytes();
-            }
-            let mut ours = [0; PARITY_MAX];
-            let mut theirs = [0; PARITY_MAX];
-            let block = block.get(..len).ok_or(EINVAL)?;
-            encoder.encode(block, ours.get_mut(..ecc_size).ok_or(EINVAL)?);
-            codec.encode(block, theirs.get_mut(..ecc_size).ok_or(EINVAL)?);
-            let count = if ours == theirs {
-                &mut same
-            } else {
-                &mut different
-            };
-            *count = count.wrapping_add(1);
-        }
-    }
-    pr_info!(
-        "test: parity of {} blocks is rslib's, of {} it is not\n",
-        same,
-        different
-    );
-    Ok(())
 }

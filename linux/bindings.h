@@ -5,6 +5,5 @@
 #include <linux/libnvdimm.h>
 #include <linux/mtd/mtd.h>
 #include <linux/pstore_ram.h>
-#include <linux/rslib.h>
 #include <linux/utsname.h>
 #include <linux/zutil.h>

@@ -2,8 +2,6 @@
 
 import random
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -93,23 +91,17 @@ def test_other_lengths_of_parity_are_those_of_stock_ramoops(vm: VM, ecc: int) ->
     assert "NULL pointer dereference" in text and "ECC: No errors detected" in text
 
 
-@pytest.mark.long
-def test_our_encoder_computes_what_the_kernels_does(start: Callable[..., VM], hooked_initramfs: Path) -> None:
-    with start(hooked_initramfs) as vm:
-        # All 127 lengths of parity, blocks of 1 to 128 bytes.
-        log = vm.logged("insmod rust_ramoops.ko mem_address=0x8000000 mem_size=0x100000 compare_parity=1").log
-        assert f"parity of {127 * 128} blocks is rslib's, of 0 it is not" in log
-
-
 def test_ecc_1_means_16(vm: VM) -> None:
     vm.ramoops(record_size=0x10000, ecc=1)
     assert vm.ok("cat /sys/module/rust_ramoops/parameters/ecc").strip() == "16"
 
 
-def test_without_reed_solomon_the_message_says_what_to_do(vm: VM) -> None:
+def test_no_other_module_is_needed(vm: VM) -> None:
     vm.ok("! grep -q ^reed_solomon /proc/modules || rmmod reed_solomon")
-    result = vm.logged("insmod rust_ramoops.ko mem_address=0x8000000 mem_size=0x100000 ecc=16")
-    assert result.status != 0 and "ecc=16: needs the module reed_solomon; modprobe it first" in result.log
-    # Without ecc it is not needed.
-    vm.ramoops()
+    vm.ramoops(**PARAMETERS)
+    vm.oops()
+    vm.ok("rmmod rust_ramoops")
+    spoil(vm, wrong=8, blocks=3)
+    said = ours_says(vm)
     vm.ok("insmod reed_solomon.ko")
+    assert "1 sealed" in said and "32 corrected bytes, 0 unrecoverable blocks" in said, said

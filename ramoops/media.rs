@@ -10,13 +10,15 @@ use crate::linux::{
         Mapping,
         MemType, //
     },
-    pstore_ram, //
-    rslib::Codec,
+    pstore_ram,
+    try_lock::TryLock, //
 };
 use crate::ringbuf::{
-    layout::ECC_MAX,
+    ecc::{
+        Code,
+        Scratch, //
+    },
     Census,
-    Encoder,
     Geometry,
     Memory,
     Options,
@@ -34,13 +36,15 @@ use kernel::{
 pub(crate) struct Media {
     pub(crate) mapping: Mapping,
     /// With `ecc` only.
-    code: Option<Code>,
+    parity: Option<Parity>,
 }
 
-/// Parity is computed by an encoder of our own, in a fraction of the time.
-struct Code {
-    encoder: Encoder<Array<u64>>,
-    codec: Codec,
+/// The code, and what it takes to correct a block.
+struct Parity {
+    code: Code<Array<u64>>,
+    /// On the heap, because it is much for the stack. Nobody else has it: blocks are corrected while
+    /// the region is read.
+    scratch: KBox<TryLock<Scratch>>,
 }
 
 impl Memory for Media {
@@ -67,21 +71,14 @@ impl Memory for Media {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        if let Some(code) = &self.code {
-            code.encoder.encode(block, parity);
+        if let Some(Parity { code, .. }) = &self.parity {
+            code.encode(block, parity);
         }
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        let code = self.code.as_ref()?;
-        // Nearly always nothing is wrong, which the encoder tells much sooner than the decoder.
-        let mut expected = [0; ECC_MAX];
-        let expected = expected.get_mut(..parity.len())?;
-        code.encoder.encode(block, expected);
-        if *expected == *parity {
-            return Some(0);
-        }
-        code.codec.decode(block, parity)
+        let Parity { code, scratch } = self.parity.as_ref()?;
+        code.decode(block, parity, &mut *scratch.try_lock()?)
     }
 }
 
@@ -107,7 +104,7 @@ pub(crate) fn map() -> Result<(u64, Geometry, Media)> {
     let region = params::find_region()?;
     let geometry = params::geometry(region.len())?;
     let start = region.start();
-    let code = code(&geometry)?;
+    let parity = parity(&geometry)?;
     if pstore_ram::uses(start..start.saturating_add(region.len() as u64)) {
         pr_err!(
             "mem_address={:#x} mem_size={:#x}: \
@@ -127,24 +124,21 @@ pub(crate) fn map() -> Result<(u64, Geometry, Media)> {
                 refusal
             );
         })?;
-    Ok((start, geometry, Media { mapping, code }))
+    Ok((start, geometry, Media { mapping, parity }))
 }
 
-/// The code for the parity that the parameters ask for.
-fn code(geometry: &Geometry) -> Result<Option<Code>> {
-    let parity_len = geometry.ecc_size();
-    if parity_len == 0 {
+/// Makes the code for the parity that the parameters ask for.
+#[inline(never)]
+fn parity(geometry: &Geometry) -> Result<Option<Parity>> {
+    let ecc_size = geometry.ecc_size();
+    if ecc_size == 0 {
         return Ok(None);
     }
-    let codec = Codec::new(parity_len).inspect_err(|_| {
-        pr_err!(
-            "ecc={}: needs the module reed_solomon; modprobe it first\n",
-            parity_len
-        );
-    })?;
-    let table = Array::new(Encoder::<Array<u64>>::table_len(parity_len))?;
-    let encoder = Encoder::new(parity_len, table).ok_or(EINVAL)?;
-    Ok(Some(Code { encoder, codec }))
+    let table = Array::new(Code::<Array<u64>>::table_len(ecc_size))?;
+    Ok(Some(Parity {
+        code: Code::new(ecc_size, table).ok_or(EINVAL)?,
+        scratch: KBox::new(TryLock::new(Scratch::default()), GFP_KERNEL)?,
+    }))
 }
 
 /// Reads the region.

@@ -15,6 +15,7 @@ use std::{
     sync::atomic::AtomicU32, //
 };
 
+use ramoopsctl::parity;
 use ringbuf::{
     classify,
     layout::{
@@ -84,11 +85,11 @@ impl Memory for &Ram {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        rslib::encode(block, parity);
+        parity::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        rslib::decode(block, parity)
+        parity::decode(block, parity)
     }
 }
 
@@ -269,11 +270,11 @@ fn write_foreign(ram: &Ram, geometry: &Geometry, slot: usize, text: &[u8]) {
     }
     let (data, parity) = zone.split_at_mut(12 + capacity);
     let blocks = (data.len() + parity.len() - 12 - ecc_size).div_ceil(128 + ecc_size);
-    rslib::encode(&data[..12], &mut parity[blocks * ecc_size..][..ecc_size]);
+    parity::encode(&data[..12], &mut parity[blocks * ecc_size..][..ecc_size]);
     let written = (text.len().div_ceil(128) * 128).min(capacity);
     let parity = parity.chunks_mut(ecc_size);
     for (block, parity) in data[12..12 + written].chunks(128).zip(parity) {
-        rslib::encode(block, parity);
+        parity::encode(block, parity);
     }
 }
 

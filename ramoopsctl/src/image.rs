@@ -61,11 +61,11 @@ impl Memory for Image<'_> {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        rslib::encode(block, parity);
+        crate::parity::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        rslib::decode(block, parity)
+        crate::parity::decode(block, parity)
     }
 }
 
@@ -131,10 +131,10 @@ impl Memory for Scratch {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        rslib::encode(block, parity);
+        crate::parity::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        rslib::decode(block, parity)
+        crate::parity::decode(block, parity)
     }
 }

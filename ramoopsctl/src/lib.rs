@@ -17,6 +17,7 @@ pub mod image;
 pub mod inflate;
 pub mod json;
 pub mod mtdoops;
+pub mod parity;
 pub mod pattern;
 pub mod record;
 pub mod report;

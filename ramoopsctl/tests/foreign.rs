@@ -4,7 +4,10 @@
 
 use crate::{
     common::{
-        store::mainline,
+        store::{
+            mainline,
+            parity, //
+        },
         *, //
     },
     detect::hostile_text, //
@@ -29,8 +32,8 @@ pub(crate) fn loaded(params: Params) -> (Geometry, Vec<u8>) {
             ring(zone, SIG, b"");
             if params.ecc_size != 0 {
                 let (header, rest) = zone.split_at_mut(12);
-                let parity = rest.len() - params.ecc_size;
-                rslib::encode(header, &mut rest[parity..]);
+                let at = rest.len() - params.ecc_size;
+                parity::encode(header, &mut rest[at..]);
             }
         }
     }

@@ -66,7 +66,6 @@ pub use self::{
         Diagnosis, //
     },
     clear::clear,
-    ecc::Encoder,
     fit::fit,
     geometry::{
         Geometry,

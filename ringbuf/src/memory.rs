@@ -24,7 +24,7 @@ pub trait Memory {
     /// filled with zeros and has as many bytes as the geometry says.
     ///
     /// The code is Reed-Solomon over GF(2^8) with polynomial 0x11d, first root 0 and primitive
-    /// element 1: the kernel's rslib as ramoops uses it. Called only if there is parity, and while
+    /// element 1: what ramoops asks of the kernel. Called only if there is parity, and while
     /// the kernel panics.
     fn encode(&self, block: &[u8], parity: &mut [u8]);
 

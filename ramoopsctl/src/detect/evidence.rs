@@ -202,7 +202,7 @@ impl<'a> Evidence<'a> {
         };
         // The first root of the code is 1: the sum of a word is 0. This tells most of them.
         data.iter().chain(parity).fold(0, |sum, byte| sum ^ byte) == 0
-            && rslib::decode(&mut data.to_owned(), &mut parity.to_owned()) == Some(0)
+            && crate::parity::decode(&mut data.to_owned(), &mut parity.to_owned()) == Some(0)
     }
 
     /// Compares the dmesg zones of a candidate with the headers in `sample`.

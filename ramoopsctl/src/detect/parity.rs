@@ -104,7 +104,7 @@ fn correct(bytes: &[u8], at: usize, geometry: &Geometry) -> Option<Whole> {
         let block_end = end.min(begin + ECC_BLOCK);
         let mut data = bytes.get(begin..block_end)?.to_owned();
         let parity = bytes.get(end + block * ecc..)?.get(..ecc)?;
-        rslib::decode(&mut data, &mut parity.to_owned())?;
+        crate::parity::decode(&mut data, &mut parity.to_owned())?;
         corrected.extend(data);
     }
     let seal = Seal::decode::<Image<'_>>(corrected.last_chunk()?)?;

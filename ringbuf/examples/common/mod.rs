@@ -2,6 +2,10 @@
 
 //! What the host programs share: the image of a region, their arguments, and their output.
 
+#[path = "../../../ramoopsctl/src/parity.rs"]
+#[allow(unreachable_pub, reason = "the reader shares this file")]
+mod parity;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -54,11 +58,11 @@ impl Memory for Image {
     }
 
     fn encode(&self, block: &[u8], parity: &mut [u8]) {
-        rslib::encode(block, parity);
+        parity::encode(block, parity);
     }
 
     fn decode(&self, block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
-        rslib::decode(block, parity)
+        parity::decode(block, parity)
     }
 }
 

@@ -8,6 +8,8 @@ pub mod cache;
 pub mod cut;
 pub mod evict;
 pub mod mainline;
+#[path = "../../../ramoopsctl/src/parity.rs"]
+pub mod parity;
 pub mod starts;
 pub mod view;
 
@@ -123,7 +125,7 @@ thread_local! {
     static ENCODED: RefCell<HashMap<Vec<u8>, Vec<u8>>> = RefCell::default();
 }
 
-/// `rslib::decode()`, for tests that ask for the same few words millions of times.
+/// [`parity::decode`], for tests that ask for the same few words millions of times.
 pub fn decode(block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
     DECODED.with_borrow_mut(|decoded| {
         let key = (block.len(), [&block[..], parity].concat());
@@ -131,7 +133,7 @@ pub fn decode(block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
             decoded.clear();
         }
         let (data, rest, errors) = decoded.entry(key).or_insert_with(|| {
-            let errors = rslib::decode(block, parity);
+            let errors = parity::decode(block, parity);
             (block.to_vec(), parity.to_vec(), errors)
         });
         block.copy_from_slice(data);
@@ -140,7 +142,7 @@ pub fn decode(block: &mut [u8], parity: &mut [u8]) -> Option<usize> {
     })
 }
 
-/// The same for `rslib::encode()`.
+/// The same for [`parity::encode`].
 pub fn encode(block: &[u8], parity: &mut [u8]) {
     ENCODED.with_borrow_mut(|encoded| {
         let key = [&[parity.len() as u8], block].concat();
@@ -148,7 +150,7 @@ pub fn encode(block: &[u8], parity: &mut [u8]) {
             encoded.clear();
         }
         let known = encoded.entry(key).or_insert_with(|| {
-            rslib::encode(block, parity);
+            parity::encode(block, parity);
             parity.to_vec()
         });
         parity.copy_from_slice(known);
