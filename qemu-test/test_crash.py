@@ -42,9 +42,11 @@ def test_a_panic_is_kept_and_read_back_by_dd(shipped_vm: VM, records: Reader) ->
 
 
 def test_three_crashes_in_three_boots_are_all_kept(vm: VM, records: Reader) -> None:
+    times = []
     for crash in range(3):
         vm.ramoops(record_size=RECORD_SIZE)
-        vm.ok(f"echo crash-{crash} > /dev/kmsg")
+        # Under load a guest's clock may run too fast, and be set back at the next boot.
+        times.append(int(vm.ok(f"echo crash-{crash} > /dev/kmsg; date +%s")))
         vm.crash(reboot=True)
     found = records(vm, record_size=RECORD_SIZE)
     assert [record.kind for record in found] == ["sealed"] * 3
@@ -52,7 +54,8 @@ def test_three_crashes_in_three_boots_are_all_kept(vm: VM, records: Reader) -> N
         assert f"crash-{crash}" in record.text and f"crash-{crash + 1}" not in record.text
     assert len({record.boot_id for record in found}) == 3
     assert [record.seq for record in found] == sorted({record.seq for record in found})
-    assert [record.realtime_ns for record in found] == sorted({record.realtime_ns for record in found})
+    for time, record in zip(times, found):
+        assert 0 <= record.realtime_ns // 10**9 - time < 600, (time, record.realtime_ns)
 
 
 def test_more_crashes_than_slots_keep_the_first_and_the_newest(vm: VM, records: Reader) -> None:
