@@ -208,6 +208,30 @@ pub struct Seal {
     pub slot: usize,
 }
 
+/// Offsets of the fields of a seal of version 1, see `FORMAT.md`.
+mod at {
+    pub(super) const DUMP: usize = 0;
+    pub(super) const REALTIME_NS: usize = 8;
+    pub(super) const BOOTTIME_NS: usize = 16;
+    pub(super) const BOOT_ID: usize = 24;
+    pub(super) const PART: usize = 40;
+    pub(super) const PARTS: usize = 44;
+    pub(super) const SIZE: usize = 48;
+    pub(super) const PAYLOAD_CRC: usize = 52;
+    pub(super) const REASON: usize = 56;
+    pub(super) const DESCRIPTION: usize = 60;
+    pub(super) const RELEASE: usize = 120;
+    pub(super) const LOOP_START: usize = 160;
+    pub(super) const MEM_SIZE: usize = 168;
+    pub(super) const RECORD_SIZE: usize = 176;
+    pub(super) const CONSOLE_SIZE: usize = 180;
+    pub(super) const FTRACE_SIZE: usize = 184;
+    pub(super) const PMSG_SIZE: usize = 188;
+    pub(super) const ECC: usize = 192;
+    pub(super) const SLOT: usize = 196;
+    pub(super) const SEQ: usize = 200;
+}
+
 /// The part of a seal that all versions share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealTail {
@@ -228,7 +252,7 @@ impl SealTail {
     /// longer one.
     pub fn decode(raw: &[u8; SEAL_LEN]) -> Self {
         Self {
-            seq: u64::from_le_bytes(get(raw, 200)),
+            seq: u64::from_le_bytes(get(raw, at::SEQ)),
             length: u16::from_le_bytes(get(raw, SEAL_KIND_OFFSET)),
             version: u16::from_le_bytes(get(raw, SEAL_KIND_OFFSET + 2)),
             crc: u32::from_le_bytes(get(raw, SEAL_CRC_OFFSET)),
@@ -248,26 +272,30 @@ impl Seal {
         let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
         let params = &self.params;
         let mut raw = [0; SEAL_LEN];
-        put(&mut raw, 0, &self.dump.to_le_bytes());
-        put(&mut raw, 8, &self.realtime_ns.to_le_bytes());
-        put(&mut raw, 16, &self.boottime_ns.to_le_bytes());
-        put(&mut raw, 24, &self.boot_id);
-        put(&mut raw, 40, &self.part.to_le_bytes());
-        put(&mut raw, 44, &self.parts.to_le_bytes());
-        put(&mut raw, 48, &self.size.to_le_bytes());
-        put(&mut raw, 52, &self.payload_crc.to_le_bytes());
-        put(&mut raw, 56, &self.reason.to_le_bytes());
-        put(&mut raw, 60, &self.description);
-        put(&mut raw, 120, &self.release);
-        put(&mut raw, 160, &self.loop_start.to_le_bytes());
-        put(&mut raw, 168, &(params.mem_size as u64).to_le_bytes());
-        put(&mut raw, 176, &small(params.record_size));
-        put(&mut raw, 180, &small(params.console_size));
-        put(&mut raw, 184, &small(params.ftrace_size));
-        put(&mut raw, 188, &small(params.pmsg_size));
-        put(&mut raw, 192, &small(params.ecc_size));
-        put(&mut raw, 196, &small(self.slot));
-        put(&mut raw, 200, &self.seq.to_le_bytes());
+        put(&mut raw, at::DUMP, &self.dump.to_le_bytes());
+        put(&mut raw, at::REALTIME_NS, &self.realtime_ns.to_le_bytes());
+        put(&mut raw, at::BOOTTIME_NS, &self.boottime_ns.to_le_bytes());
+        put(&mut raw, at::BOOT_ID, &self.boot_id);
+        put(&mut raw, at::PART, &self.part.to_le_bytes());
+        put(&mut raw, at::PARTS, &self.parts.to_le_bytes());
+        put(&mut raw, at::SIZE, &self.size.to_le_bytes());
+        put(&mut raw, at::PAYLOAD_CRC, &self.payload_crc.to_le_bytes());
+        put(&mut raw, at::REASON, &self.reason.to_le_bytes());
+        put(&mut raw, at::DESCRIPTION, &self.description);
+        put(&mut raw, at::RELEASE, &self.release);
+        put(&mut raw, at::LOOP_START, &self.loop_start.to_le_bytes());
+        put(
+            &mut raw,
+            at::MEM_SIZE,
+            &(params.mem_size as u64).to_le_bytes(),
+        );
+        put(&mut raw, at::RECORD_SIZE, &small(params.record_size));
+        put(&mut raw, at::CONSOLE_SIZE, &small(params.console_size));
+        put(&mut raw, at::FTRACE_SIZE, &small(params.ftrace_size));
+        put(&mut raw, at::PMSG_SIZE, &small(params.pmsg_size));
+        put(&mut raw, at::ECC, &small(params.ecc_size));
+        put(&mut raw, at::SLOT, &small(self.slot));
+        put(&mut raw, at::SEQ, &self.seq.to_le_bytes());
         put(&mut raw, SEAL_KIND_OFFSET, &SEAL_KIND);
         let crc = Self::crc::<M>(&raw);
         put(&mut raw, SEAL_CRC_OFFSET, &crc.to_le_bytes());
@@ -292,27 +320,27 @@ impl Seal {
         let small = |offset| usize::try_from(u32::from_le_bytes(get(raw, offset))).ok();
         let seal = Self {
             seq: tail.seq,
-            dump: u64::from_le_bytes(get(raw, 0)),
-            realtime_ns: u64::from_le_bytes(get(raw, 8)),
-            boottime_ns: u64::from_le_bytes(get(raw, 16)),
-            boot_id: get(raw, 24),
-            part: u32::from_le_bytes(get(raw, 40)),
-            parts: u32::from_le_bytes(get(raw, 44)),
-            size: u32::from_le_bytes(get(raw, 48)),
-            payload_crc: u32::from_le_bytes(get(raw, 52)),
-            reason: u32::from_le_bytes(get(raw, 56)),
-            description: get(raw, 60),
-            release: get(raw, 120),
-            loop_start: u64::from_le_bytes(get(raw, 160)),
+            dump: u64::from_le_bytes(get(raw, at::DUMP)),
+            realtime_ns: u64::from_le_bytes(get(raw, at::REALTIME_NS)),
+            boottime_ns: u64::from_le_bytes(get(raw, at::BOOTTIME_NS)),
+            boot_id: get(raw, at::BOOT_ID),
+            part: u32::from_le_bytes(get(raw, at::PART)),
+            parts: u32::from_le_bytes(get(raw, at::PARTS)),
+            size: u32::from_le_bytes(get(raw, at::SIZE)),
+            payload_crc: u32::from_le_bytes(get(raw, at::PAYLOAD_CRC)),
+            reason: u32::from_le_bytes(get(raw, at::REASON)),
+            description: get(raw, at::DESCRIPTION),
+            release: get(raw, at::RELEASE),
+            loop_start: u64::from_le_bytes(get(raw, at::LOOP_START)),
             params: Params {
-                mem_size: usize::try_from(u64::from_le_bytes(get(raw, 168))).ok()?,
-                record_size: small(176)?,
-                console_size: small(180)?,
-                ftrace_size: small(184)?,
-                pmsg_size: small(188)?,
-                ecc_size: small(192)?,
+                mem_size: usize::try_from(u64::from_le_bytes(get(raw, at::MEM_SIZE))).ok()?,
+                record_size: small(at::RECORD_SIZE)?,
+                console_size: small(at::CONSOLE_SIZE)?,
+                ftrace_size: small(at::FTRACE_SIZE)?,
+                pmsg_size: small(at::PMSG_SIZE)?,
+                ecc_size: small(at::ECC)?,
             },
-            slot: small(196)?,
+            slot: small(at::SLOT)?,
         };
         // A forger can make the CRC right, so that nothing follows from it about the fields.
         let valid = (1..SEQ_END).contains(&seal.seq)
